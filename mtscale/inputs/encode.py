@@ -1,0 +1,302 @@
+"""Examples to word pieces, as in section 3 of the paper.
+
+Pairs are packed as ``[CLS] first [SEP] second [SEP]`` and truncated one piece at a time from the longer text. The
+two arguments of a relation are replaced by their types (``@CHEMICAL$``). Sentences to tag are cut into sub-sentences
+of at most 30 words (a habit of BioBERT and BlueBERT) and of no more pieces than fit, without a look at the gold; the
+first piece of each word carries its label. Nothing is dropped silently: what is cut is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypedDict
+
+from tokenizers import Encoding, Tokenizer
+
+from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
+from mtscale.tasks import Kind, Task
+
+MAX_WORDS = 30
+ENCODING_VERSION = 1
+_CHUNK = 512
+
+
+class Row(TypedDict, total=False):
+    """One input of the encoder. ``second`` is where the second text begins (0: there is none).
+
+    Tagging rows are sub-sentences: ``word_pieces`` holds the position of each word's first piece, ``starts`` and
+    ``ends`` the words' document offsets, ``word_labels`` their IOB2 classes. Labels are absent from test rows.
+    """
+
+    id: str
+    document: str
+    pieces: list[int]
+    second: int
+    score: float
+    label: int
+    word_pieces: list[int]
+    starts: list[int]
+    ends: list[int]
+    word_labels: list[int]
+
+
+@dataclass
+class EncodingCounts:
+    """What encoding a split met and cut."""
+
+    examples: int = 0
+    rows: int = 0
+    pieces: int = 0
+    truncated_examples: int = 0
+    truncated_pieces: int = 0
+    arguments_cut_off: int = 0
+    sentences_cut: int = 0
+    mentions: int = 0
+    mentions_cut: int = 0
+    mentions_off_word_bounds: int = 0
+    mentions_overlapped: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PieceVocabulary:
+    """What encoding needs of a tokenizer: its fast backend and the ids of its special pieces."""
+
+    backend: Tokenizer
+    cls_id: int
+    sep_id: int
+    unknown_id: int
+
+
+def iob2_classes(labels: Sequence[str]) -> list[str]:
+    """The classes of a tagging head: O, then B- and I- of each entity type."""
+    return ["O", *(f"{prefix}-{label}" for label in labels for prefix in "BI")]
+
+
+class TaskEncoder:
+    """Encodes the examples of one task; ``counts`` grows while rows are drawn.
+
+    ``with_labels`` is false for a sealed split: its rows then hold no gold, and gold-dependent counts stay 0.
+    """
+
+    def __init__(self, task: Task, vocabulary: PieceVocabulary, max_pieces: int, *, with_labels: bool) -> None:
+        self.task = task
+        self.vocabulary = vocabulary
+        self.max_pieces = max_pieces
+        self.with_labels = with_labels
+        self.counts = EncodingCounts()
+        classes = iob2_classes(task.labels) if task.kind is Kind.TAGGING else task.labels
+        self._class_ids = {label: index for index, label in enumerate(classes)}
+
+    def rows(self, examples: Iterable[Example]) -> Iterator[Row]:
+        """The rows of the examples, in order."""
+        for chunk in _chunks(examples):
+            self.counts.examples += len(chunk)
+            for row in self._encode(chunk):
+                self.counts.rows += 1
+                self.counts.pieces += len(row["pieces"])
+                yield row
+
+    def _encode(self, chunk: Sequence[Example]) -> Iterator[Row]:
+        pairs = [example for example in chunk if isinstance(example, PairExample)]
+        relations = [example for example in chunk if isinstance(example, RelationExample)]
+        tagged = [example for example in chunk if isinstance(example, TaggedExample)]
+        yield from self._encode_pairs(pairs)
+        yield from self._encode_relations(relations)
+        for example in tagged:
+            yield from self._encode_tagged(example)
+
+    def _tokenize(self, texts: list[str]) -> list[Encoding]:
+        return self.vocabulary.backend.encode_batch(texts, add_special_tokens=False)
+
+    def _encode_pairs(self, examples: Sequence[PairExample]) -> Iterator[Row]:
+        firsts = self._tokenize([example.first for example in examples])
+        seconds = self._tokenize([example.second for example in examples])
+        cls, sep = self.vocabulary.cls_id, self.vocabulary.sep_id
+        for example, first, second in zip(examples, firsts, seconds, strict=True):
+            lengths = len(first.ids), len(second.ids)
+            keep_first, keep_second = truncate_pair(*lengths, self.max_pieces - 3)
+            self._count_truncation(sum(lengths) - keep_first - keep_second)
+            head = [cls, *first.ids[:keep_first], sep]
+            row = Row(
+                id=example.id,
+                document=example.document,
+                pieces=[*head, *second.ids[:keep_second], sep],
+                second=len(head),
+            )
+            if self.with_labels:
+                if isinstance(example.label, str):
+                    row["label"] = self._class_ids[example.label]
+                else:
+                    row["score"] = example.label
+            yield row
+
+    def _encode_relations(self, examples: Sequence[RelationExample]) -> Iterator[Row]:
+        masked = [mask_arguments(example) for example in examples]
+        encodings = self._tokenize([text for text, _ in masked])
+        room = self.max_pieces - 2
+        for example, (_, last_mark), encoding in zip(examples, masked, encodings, strict=True):
+            ids = encoding.ids[:room]
+            cut = len(encoding.ids) - len(ids)
+            self._count_truncation(cut)
+            if cut and encoding.offsets[room - 1][1] < last_mark:
+                self.counts.arguments_cut_off += 1
+            row = Row(
+                id=example.id,
+                document=example.document,
+                pieces=[self.vocabulary.cls_id, *ids, self.vocabulary.sep_id],
+                second=0,
+            )
+            if self.with_labels:
+                row["label"] = self._class_ids[example.labels[0]]
+            yield row
+
+    def _encode_tagged(self, example: TaggedExample) -> Iterator[Row]:
+        words = example.words if example.words is not None else self._split_words(example)
+        pieces = self._word_pieces(example, words)
+        tags = self._tag(words, example.spans) if self.with_labels else []
+        bounds = cut_words(
+            [example.text[start - example.offset : end - example.offset] for start, end in words],
+            [len(ids) for ids in pieces],
+            self.max_pieces - 2,
+        )
+        self.counts.sentences_cut += len(bounds) > 1
+        for number, (first, last) in enumerate(bounds):
+            ids = [self.vocabulary.cls_id]
+            word_pieces = []
+            for word in range(first, last):
+                word_pieces.append(len(ids))
+                ids.extend(pieces[word])
+            row = Row(
+                id=f"{example.id}#{number}",
+                document=example.document,
+                pieces=[*ids, self.vocabulary.sep_id],
+                second=0,
+                word_pieces=word_pieces,
+                starts=[start for start, _ in words[first:last]],
+                ends=[end for _, end in words[first:last]],
+            )
+            if self.with_labels:
+                row["word_labels"] = [self._class_ids[tag] for tag in tags[first:last]]
+                self.counts.mentions_cut += tags[first].startswith("I")
+            yield row
+
+    def _split_words(self, example: TaggedExample) -> tuple[tuple[int, int], ...]:
+        """The words of the encoder's own pre-tokenizer, in document offsets, without blanks at their ends."""
+        splitter = self.vocabulary.backend.pre_tokenizer
+        assert splitter is not None
+        words = []
+        for _, (start, end) in splitter.pre_tokenize_str(example.text):
+            raw = example.text[start:end]
+            start += len(raw) - len(raw.lstrip())
+            end -= len(raw) - len(raw.rstrip())
+            if start < end:
+                words.append((example.offset + start, example.offset + end))
+        return tuple(words)
+
+    def _word_pieces(self, example: TaggedExample, words: Sequence[tuple[int, int]]) -> list[list[int]]:
+        """The pieces of each word; at least one, and never more than fit into one input."""
+        texts = [example.text[start - example.offset : end - example.offset] for start, end in words]
+        encoding = self.vocabulary.backend.encode(texts, is_pretokenized=True, add_special_tokens=False)
+        pieces: list[list[int]] = [[] for _ in words]
+        for word, piece in zip(encoding.word_ids, encoding.ids, strict=True):
+            if word is not None:
+                pieces[word].append(piece)
+        room = self.max_pieces - 2
+        self._count_truncation(sum(max(0, len(ids) - room) for ids in pieces))
+        return [ids[:room] or [self.vocabulary.unknown_id] for ids in pieces]
+
+    def _tag(self, words: Sequence[tuple[int, int]], spans: Sequence[Span]) -> list[str]:
+        tags = tag_words(words, spans)
+        starts, ends = {start for start, _ in words}, {end for _, end in words}
+        self.counts.mentions += len(spans)
+        self.counts.mentions_off_word_bounds += sum(span.start not in starts or span.end not in ends for span in spans)
+        self.counts.mentions_overlapped += len(spans) - sum(tag.startswith("B") for tag in tags)
+        return tags
+
+    def _count_truncation(self, pieces: int) -> None:
+        self.counts.truncated_examples += pieces > 0
+        self.counts.truncated_pieces += pieces
+
+
+def tag_words(words: Sequence[tuple[int, int]], spans: Iterable[Span]) -> list[str]:
+    """IOB2 tags of words: every word that a mention touches is tagged; of overlapping ones the first, longest."""
+    tags = ["O"] * len(words)
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        inside = [index for index, (start, end) in enumerate(words) if start < span.end and span.start < end]
+        if inside and all(tags[index] == "O" for index in inside):
+            tags[inside[0] : inside[-1] + 1] = [f"B-{span.label}", *[f"I-{span.label}"] * (len(inside) - 1)]
+    return tags
+
+
+def truncate_pair(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many pieces of each text stay when one at a time is taken from the longer (of equals: the second)."""
+    excess = max(0, first + second - room)
+    from_longer = min(excess, abs(first - second))
+    if first > second:
+        first -= from_longer
+    else:
+        second -= from_longer
+    rest = excess - from_longer
+    return first - rest // 2, second - (rest - rest // 2)
+
+
+def mask_arguments(example: RelationExample) -> tuple[str, int]:
+    """The sentence with its arguments replaced by ``@TYPE$`` (overlapping ones by ``@TYPE-TYPE$``).
+
+    Returns:
+        The masked sentence and the position in it where the last mark ends.
+    """
+    one, two = sorted(example.arguments, key=lambda span: (span.start, span.end))
+    if two.start < one.end:
+        merged = Span(one.start, max(one.end, two.end), "-".join(span.label for span in example.arguments))
+        marks = [merged]
+    else:
+        marks = [one, two]
+    text = ""
+    position = example.offset
+    for mark in marks:
+        text += example.text[position - example.offset : mark.start - example.offset] + f"@{mark.label.upper()}$"
+        position = mark.end
+    return text + example.text[position - example.offset :], len(text)
+
+
+_BREAKS = frozenset(",;:)]")
+
+
+def cut_words(words: Sequence[str], pieces: Sequence[int], room: int) -> list[tuple[int, int]]:
+    """Cut a sentence into sub-sentences ``[first, last)`` of at most 30 words and ``room`` pieces.
+
+    A sentence that is too long is cut after the last comma, semicolon, colon or closing bracket in the second half of
+    what fits, else where it no longer fits. The gold is not looked at (the authors' code is: it cuts at an O tag).
+    """
+    bounds: list[tuple[int, int]] = []
+    first = 0
+    while first < len(words):
+        # A sub-sentence has at least one word, whatever that word's length.
+        last, used = first + 1, pieces[first]
+        while last < len(words) and last - first < MAX_WORDS and used + pieces[last] <= room:
+            used += pieces[last]
+            last += 1
+        if last < len(words):
+            middle = first + (last - first) // 2
+            breaks = [index + 1 for index in range(middle, last) if words[index] in _BREAKS]
+            last = breaks[-1] if breaks else last
+        bounds.append((first, last))
+        first = last
+    return bounds
+
+
+def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    chunk: list[Example] = []
+    for example in examples:
+        chunk.append(example)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,1 @@
+"""The model: a shared encoder with a head per task."""

@@ -1,0 +1,57 @@
+"""Heads: one fully connected layer per task over the shared encoder (section 3 of the paper), and their losses."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtscale.tasks import Kind, Task
+
+INITIAL_STD = 0.02
+
+
+def num_outputs(task: Task) -> int:
+    """Outputs of a head: 1 score, a logit per class, or a logit per IOB2 class."""
+    if task.kind is Kind.SIMILARITY:
+        return 1
+    return 2 * len(task.labels) + 1 if task.kind is Kind.TAGGING else len(task.labels)
+
+
+class Head(nn.Module):
+    """Dropout and a fully connected layer, whose biases start at ``bias``.
+
+    A similarity head starts at the mean score of its training pairs (a named deviation: the authors start at 0). From 0
+    it has to reach scores of 2 or 3 through its inputs, since Adamax moves a bias by one learning rate a step: that
+    drives the shared pooler into saturation and takes its features from the other tasks.
+
+    Weights are drawn from N(0, 0.02) as in the authors' code, from a generator of their own: the draw depends on the
+    seed and the task's name alone, not on which other tasks are trained beside it.
+    """
+
+    def __init__(self, task: Task, hidden_size: int, dropout: float, seed: int, bias: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, num_outputs(task))
+        generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(task.name.encode()))
+        with torch.no_grad():
+            self.output.weight.normal_(0.0, INITIAL_STD, generator=generator)
+            self.output.bias.fill_(bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(N, hidden_size) -> (N, outputs)."""
+        logits: Tensor = self.output(self.dropout(hidden))
+        return logits
+
+
+def loss_sum(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
+    """The loss summed over examples (tagging: over words), in float32 whatever the logits' precision.
+
+    Squared error for similarity (section 3.1), cross-entropy for the others (3.2 to 3.4).
+    """
+    logits = logits.float()
+    if kind is Kind.SIMILARITY:
+        return functional.mse_loss(logits.squeeze(-1), labels, reduction="sum")
+    return functional.cross_entropy(logits, labels, reduction="sum")

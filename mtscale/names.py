@@ -1,0 +1,68 @@
+"""The names under which numbers are recorded: built here, parsed here, and nowhere else.
+
+MLflow shows everything before the last "/" as a chart section and the last part as the chart's title, so the
+split comes first, then the task, then the metric: ``dev/cdr-disease/f1``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# No dot: task names are also names of submodules, which torch separates by dots.
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}")
+
+TRAIN_LOSS = "train/loss"
+LEARNING_RATE = "train/lr"
+GRAD_NORM = "train/grad_norm"
+MACRO_SCORE = "dev/macro/score"
+TEST_MACRO_SCORE = "test/macro/score"
+BEST_MACRO_SCORE = "best/macro/score"
+BEST_STEP = "best/step"
+BEST_EPOCH = "best/epoch"
+EXAMPLES_PER_SECOND = "perf/examples_per_s"
+PIECES_PER_SECOND = "perf/pieces_per_s"
+RESIDENT_GIB = "perf/resident_gib"
+NONFINITE_STEPS = "health/nonfinite_steps"
+
+SCORE = "score"
+FLOOR = "floor"
+
+
+def train_loss(task: str) -> str:
+    """``train/<task>/loss``: the mean training loss of one task since the last record."""
+    return f"train/{task}/loss"
+
+
+def metric(split: str, task: str, name: str) -> str:
+    """``<split>/<task>/<name>``, split being ``dev`` or ``test``."""
+    return f"{split}/{task}/{name}"
+
+
+def best(task: str) -> str:
+    """``best/<task>/score``: the dev score of the kept epoch."""
+    return f"best/{task}/{SCORE}"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """A recorded name taken apart; ``task`` is None for names that belong to no task."""
+
+    group: str
+    task: str | None
+    metric: str
+
+
+def parse(name: str) -> MetricName:
+    """Take a recorded name apart.
+
+    Raises:
+        ValueError: the name has neither two nor three parts.
+    """
+    parts = name.split("/")
+    if len(parts) == 2:
+        return MetricName(parts[0], None, parts[1])
+    if len(parts) == 3:
+        return MetricName(parts[0], None if parts[1] == "macro" else parts[1], parts[2])
+    raise ValueError(f"a metric name has two or three parts separated by '/', found {len(parts)}")

@@ -1,0 +1,112 @@
+"""What a table of runs shows: one record per run, made from its run directory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+from mtscale import names
+from mtscale.runs import Event, RunDirectory
+
+
+class TaskScores(TypedDict):
+    """One task's scores in a run; None where not known yet. ``dev`` is that of the kept epoch."""
+
+    dev: float | None
+    test: float | None
+    floor: float | None
+    best_epoch: int | None
+
+
+class RunSummary(TypedDict):
+    """One row of ``mtscale runs list --json``."""
+
+    id: str
+    dir: str
+    family: str
+    group: str
+    recipe: str
+    stage: str
+    task: str | None
+    seed: int
+    protocol: str
+    tasks: list[str]
+    state: str
+    step: int
+    steps: int
+    macro: float | None
+    scores: dict[str, TaskScores]
+    mlflow_run_id: str | None
+    ds_config: str
+    created: float
+    message: str
+
+
+class Point(TypedDict):
+    """One recorded value."""
+
+    step: int
+    epoch: int
+    time: float
+    value: float
+
+
+def history(events: Iterable[Event]) -> dict[str, list[Point]]:
+    """Every recorded name with its values in the order of the steps."""
+    series: dict[str, list[Point]] = {}
+    for event in events:
+        for name, value in event.values.items():
+            point = Point(step=event.step, epoch=event.epoch, time=event.time, value=value)
+            series.setdefault(name, []).append(point)
+    return series
+
+
+def _last(series: Mapping[str, list[Point]], name: str) -> float | None:
+    points = series.get(name)
+    return points[-1]["value"] if points else None
+
+
+def _best_epoch(series: Mapping[str, list[Point]], task: str) -> int | None:
+    points = series.get(names.metric("dev", task, names.SCORE))
+    return max(points, key=lambda point: point["value"])["epoch"] if points else None
+
+
+def _floor(series: Mapping[str, list[Point]], task: str) -> float | None:
+    on_test = _last(series, names.metric("test", task, names.FLOOR))
+    return on_test if on_test is not None else _last(series, names.metric("dev", task, names.FLOOR))
+
+
+def summarize(run: RunDirectory) -> RunSummary:
+    """The row of one run. The dev score is the kept epoch's, or the latest while none is kept."""
+    record, status = run.record, run.status
+    series = history(run.events())
+    scores = {}
+    for task in record.tasks:
+        kept = _last(series, names.best(task))
+        scores[task] = TaskScores(
+            dev=kept if kept is not None else _last(series, names.metric("dev", task, names.SCORE)),
+            test=_last(series, names.metric("test", task, names.SCORE)),
+            floor=_floor(series, task),
+            best_epoch=_best_epoch(series, task),
+        )
+    return RunSummary(
+        id=record.id,
+        dir=str(run.path),
+        family=record.family,
+        group=record.group,
+        recipe=record.recipe,
+        stage=record.stage,
+        task=record.task,
+        seed=record.seed,
+        protocol=record.protocol,
+        tasks=list(record.tasks),
+        state=run.state().value,
+        step=status.step,
+        steps=status.steps,
+        macro=_last(series, names.BEST_MACRO_SCORE),
+        scores=scores,
+        mlflow_run_id=record.mlflow_run_id,
+        ds_config=record.ds_config,
+        created=record.created,
+        message=status.message,
+    )

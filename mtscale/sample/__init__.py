@@ -1,0 +1,1 @@
+"""The packaged sample: small, real, openly licensed corpora, described in this folder's README.md."""

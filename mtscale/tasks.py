@@ -1,0 +1,215 @@
+"""Tasks: a corpus, a kind, labels, a primary metric, a domain and an access. A task is data, not a subclass.
+
+The eight tasks of the paper's Table 1 and the five of the packaged sample stand in ``TASKS``. A task of one's own is
+a ``[[tasks]]`` table in a recipe with the same fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a head predicts (section 3 of the paper)."""
+
+    SIMILARITY = "similarity"
+    RELATION = "relation"
+    INFERENCE = "inference"
+    TAGGING = "tagging"
+
+
+class Access(StrEnum):
+    """Whether a corpus may be passed on (``open``) or lies under a data use agreement (``dua``)."""
+
+    OPEN = "open"
+    DUA = "dua"
+
+
+PRIMARY_METRIC: Mapping[Kind, str] = {
+    Kind.SIMILARITY: "pearson",
+    Kind.RELATION: "micro_f1",
+    Kind.INFERENCE: "accuracy",
+    Kind.TAGGING: "f1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task.
+
+    ``labels``: tagging, the entity types; relation and inference, the classes in the order of the head's outputs;
+    similarity, none. ``negative``: the relation class that means "no relation" and is left out of the F1.
+    ``files`` are relative to the folder ``corpus`` under the data root, or inside the package for ``packaged``
+    tasks. ``arguments`` (relation): the entity types of the two arguments, in the order of the pair.
+    ``relation``: the format's own name of the relation that makes a candidate positive, where it has one type.
+    """
+
+    name: str
+    kind: Kind
+    domain: str
+    access: Access
+    corpus: str
+    format: str
+    files: Mapping[str, str]
+    labels: tuple[str, ...] = ()
+    negative: str | None = None
+    arguments: tuple[str, str] | None = None
+    relation: str | None = None
+    score_range: tuple[float, float] | None = None
+    packaged: bool = False
+    licence: str = ""
+    source: str = ""
+
+    @property
+    def metric(self) -> str:
+        """The metric that ``score`` stands for."""
+        return PRIMARY_METRIC[self.kind]
+
+    @property
+    def positives(self) -> tuple[str, ...]:
+        """The classes counted by the relation F1: all but the negative one."""
+        return tuple(label for label in self.labels if label != self.negative)
+
+
+_BC5CDR_FILES = {
+    "train": "CDR_TrainingSet.PubTator.txt",
+    "dev": "CDR_DevelopmentSet.PubTator.txt",
+    "test": "CDR_TestSet.PubTator.txt",
+}
+_SAMPLE_TSV_FILES = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
+
+_CDR_DISEASE = Task(
+    name="cdr-disease",
+    kind=Kind.TAGGING,
+    labels=("Disease",),
+    domain="biomedical",
+    access=Access.OPEN,
+    corpus="cdr",
+    format="pubtator",
+    files={"train": "train.pubtator.txt", "dev": "dev.pubtator.txt", "test": "test.pubtator.txt"},
+    packaged=True,
+    licence="US Government work, public domain",
+    source="BioCreative V CDR, Li et al. 2016, doi:10.1093/database/baw068",
+)
+
+SAMPLE_TASKS: tuple[Task, ...] = (
+    _CDR_DISEASE,
+    replace(_CDR_DISEASE, name="cdr-chemical", labels=("Chemical",)),
+    replace(
+        _CDR_DISEASE,
+        name="cdr-relation",
+        kind=Kind.RELATION,
+        labels=("induces", "none"),
+        negative="none",
+        arguments=("Chemical", "Disease"),
+        relation="CID",
+        files={**_CDR_DISEASE.files, "train": "train-relation.pubtator.txt"},
+    ),
+    replace(
+        _CDR_DISEASE,
+        name="cdr-similarity",
+        kind=Kind.SIMILARITY,
+        labels=(),
+        score_range=(0.0, 5.0),
+        corpus="cdr-similarity",
+        format="tsv",
+        files=_SAMPLE_TSV_FILES,
+    ),
+    Task(
+        name="evidence-inference",
+        kind=Kind.INFERENCE,
+        labels=("no significant difference", "significantly increased", "significantly decreased"),
+        domain="biomedical",
+        access=Access.OPEN,
+        corpus="evidence-inference",
+        format="tsv",
+        files=_SAMPLE_TSV_FILES,
+        packaged=True,
+        licence="MIT",
+        source="Evidence Inference 2.0, DeYoung et al. 2020, arXiv:2005.04177",
+    ),
+)
+
+BLUE_TASKS: tuple[Task, ...] = (
+    Task(
+        name="clinicalsts",
+        kind=Kind.SIMILARITY,
+        domain="clinical",
+        access=Access.DUA,
+        corpus="clinicalsts",
+        format="clinicalsts",
+        files={"train": "clinicalSTS.train.txt", "test": "clinicalSTS.test.txt"},
+        score_range=(0.0, 5.0),
+        source="Wang et al. 2018, doi:10.1007/s10579-018-9431-1",
+    ),
+    Task(
+        name="shareclefe",
+        kind=Kind.TAGGING,
+        labels=("Disease_Disorder",),
+        domain="clinical",
+        access=Access.DUA,
+        corpus="ShAReCLEFEHealthCorpus",
+        format="shareclef",
+        files={"train": "Task1TrainSetCorpus199", "test": "Task1TestSetCorpus100"},
+        source="Suominen et al. 2013, doi:10.1007/978-3-642-40802-1_24",
+    ),
+    Task(
+        name="i2b2-2010-re",
+        kind=Kind.RELATION,
+        labels=("PIP", "TeCP", "TeRP", "TrAP", "TrCP", "TrIP", "TrNAP", "TrWP", "false"),
+        negative="false",
+        domain="clinical",
+        access=Access.DUA,
+        corpus="i2b2-2010",
+        format="i2b2",
+        files={"train": "concept_assertion_relation_training_data", "test": "reference_standard_for_test_data"},
+        source="Uzuner et al. 2011, doi:10.1136/amiajnl-2011-000203",
+    ),
+    Task(
+        name="mednli",
+        kind=Kind.INFERENCE,
+        labels=("contradiction", "entailment", "neutral"),
+        domain="clinical",
+        access=Access.DUA,
+        corpus="mednli",
+        format="mednli",
+        files={"train": "mli_train_v1.jsonl", "dev": "mli_dev_v1.jsonl", "test": "mli_test_v1.jsonl"},
+        source="Romanov and Shivade 2018, doi:10.18653/v1/D18-1187",
+    ),
+    replace(_CDR_DISEASE, name="bc5cdr-disease", corpus="bc5cdr", files=_BC5CDR_FILES, packaged=False),
+    replace(
+        _CDR_DISEASE, name="bc5cdr-chemical", labels=("Chemical",), corpus="bc5cdr", files=_BC5CDR_FILES, packaged=False
+    ),
+    Task(
+        name="ddi2013",
+        kind=Kind.RELATION,
+        labels=("advise", "effect", "int", "mechanism", "false"),
+        negative="false",
+        arguments=("drug", "drug"),
+        domain="biomedical",
+        access=Access.OPEN,
+        corpus="ddi2013",
+        format="ddi",
+        files={"train": "DDICorpus/Train", "test": "DDICorpus/Test"},
+        licence="CC BY-NC 4.0",
+        source="Herrero-Zazo et al. 2013, doi:10.1016/j.jbi.2013.07.011",
+    ),
+    Task(
+        name="chemprot",
+        kind=Kind.RELATION,
+        labels=("CPR:3", "CPR:4", "CPR:5", "CPR:6", "CPR:9", "false"),
+        negative="false",
+        arguments=("CHEMICAL", "GENE"),
+        domain="biomedical",
+        access=Access.OPEN,
+        corpus="chemprot",
+        format="chemprot",
+        files={"train": "chemprot_training", "dev": "chemprot_development", "test": "chemprot_test_gs"},
+        licence="none stated by the authors",
+        source="Krallinger et al. 2017, BioCreative VI",
+    ),
+)
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (*SAMPLE_TASKS, *BLUE_TASKS)}

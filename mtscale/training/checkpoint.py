@@ -1,0 +1,174 @@
+"""Checkpoints: the weights of the kept epoch, and complete states from which a run goes on.
+
+    checkpoints/best/       encoder/ (an ordinary Hugging Face folder), heads.safetensors
+    checkpoints/step-N/     DeepSpeed's files, the state of each rank's random generators, state.json, manifest.json
+
+Both are built aside and renamed when complete; a state is used only if every file agrees with its manifest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from mtscale.training.distributed import Ranks, barrier, broadcast
+from mtscale.training.engine import Engine
+
+KEPT_STATES = 2
+
+
+@dataclass
+class LoopState:
+    """Where a run stands besides weights and optimizer: steps and whole epochs done, and the best epoch so far."""
+
+    step: int = 0
+    epochs_done: int = 0
+    best_epoch: int = 0
+    best_macro: float = float("-inf")
+    best_scores: dict[str, float] = field(default_factory=dict)
+    nonfinite_steps: int = 0
+    nonfinite_in_a_row: int = 0
+
+
+def save_state(folder: Path, engine: Engine, state: LoopState, ranks: Ranks) -> None:
+    """Save everything an exact resume needs as ``step-N`` in ``folder``. Every rank must call it."""
+    target = folder / f"step-{state.step}"
+    aside = folder / f".saving-{target.name}"
+    if ranks.is_main:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o700)
+    barrier(ranks)
+    engine.save(aside, "deepspeed")
+    generators = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        generators["cuda"] = torch.cuda.get_rng_state(engine.device)
+    save_file(generators, aside / f"random-{ranks.rank}.safetensors")
+    barrier(ranks)
+    if ranks.is_main:
+        facts = asdict(state) | {"world_size": ranks.world_size, "zero_stage": engine.resolved.zero_stage}
+        (aside / "state.json").write_text(json.dumps(facts), encoding="utf-8")
+        manifest = {str(path.relative_to(aside)): _hash(path) for path in _files(aside)}
+        (aside / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        _sync(aside)
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+        _sync_folder(folder)
+        for old in _states(folder)[:-KEPT_STATES]:
+            shutil.rmtree(old)
+    barrier(ranks)
+
+
+def load_state(folder: Path, engine: Engine, ranks: Ranks) -> LoopState | None:
+    """Load the newest whole state, or None if there is none. Every rank must call it.
+
+    Raises:
+        OSError: the state was saved with another number of ranks or another ZeRO stage.
+    """
+    chosen = None
+    if ranks.is_main:
+        chosen = next((path for path in reversed(_states(folder)) if _is_whole(path)), None)
+    chosen = broadcast(chosen, ranks)
+    if chosen is None:
+        return None
+    facts = json.loads((chosen / "state.json").read_text(encoding="utf-8"))
+    saved = facts.pop("world_size"), facts.pop("zero_stage")
+    if saved != (ranks.world_size, engine.resolved.zero_stage):
+        raise OSError(
+            f"{chosen} was saved by {saved[0]} ranks with ZeRO {saved[1]}; go on with the same number of ranks "
+            f"and the same --ds_config (now {ranks.world_size} ranks, ZeRO {engine.resolved.zero_stage})"
+        )
+    engine.load(chosen, "deepspeed")
+    generators = load_file(chosen / f"random-{ranks.rank}.safetensors")
+    torch.set_rng_state(generators["cpu"])
+    if "cuda" in generators:
+        torch.cuda.set_rng_state(generators["cuda"], engine.device)
+    return LoopState(**facts)
+
+
+def save_best(folder: Path, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Save the present weights as ``best`` in ``folder``. Rank 0 calls it."""
+    target, aside, old = folder / "best", folder / ".saving-best", folder / ".old-best"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    weights = engine.weights()
+    encoder = {
+        name.removeprefix("encoder."): tensor for name, tensor in weights.items() if not name.startswith("heads.")
+    }
+    heads = {name.removeprefix("heads."): tensor for name, tensor in weights.items() if name.startswith("heads.")}
+    with _pooler_in_place(engine):
+        engine.model.encoder.save_pretrained(aside / "encoder", state_dict=encoder)
+    tokenizer.save_pretrained(aside / "encoder")
+    save_file(heads, aside / "heads.safetensors")
+    _sync(aside)
+    shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        target.rename(old)
+    aside.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_best(folder: Path) -> dict[str, Tensor]:
+    """The weights that ``save_best`` saved, by the names of ``MultiTaskModel``."""
+    encoder = load_file(folder / "best" / "encoder" / "model.safetensors")
+    heads = load_file(folder / "best" / "heads.safetensors")
+    weights = {(name if name.startswith("pooler.") else f"encoder.{name}"): tensor for name, tensor in encoder.items()}
+    return weights | {f"heads.{name}": tensor for name, tensor in heads.items()}
+
+
+@contextlib.contextmanager
+def _pooler_in_place(engine: Engine) -> Iterator[None]:
+    """The encoder as Hugging Face knows it, for the time of saving: the pooler is one of its parts."""
+    encoder = engine.model.encoder
+    encoder.register_module("pooler", engine.model.pooler)
+    try:
+        yield
+    finally:
+        encoder.register_module("pooler", None)
+
+
+def _states(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _is_whole(state: Path) -> bool:
+    try:
+        manifest: dict[str, str] = json.loads((state / "manifest.json").read_text(encoding="utf-8"))
+        return all(_hash(state / name) == expected for name, expected in manifest.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    for path in _files(folder):
+        with open(path, "rb") as stream:
+            os.fsync(stream.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,151 @@
+"""DeepSpeed behind what the loop needs: one optimizer step on a global mini-batch, forward passes, saving, loading.
+
+The loss of a step is a sum over the global mini-batch divided by its global number of terms (examples; for tagging,
+labelled words), whatever the ranks and the accumulation: 1 rank, N ranks and any micro-batch give the same update.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import deepspeed
+import torch
+from torch import Tensor
+
+from mtscale.ds_config import ResolvedDsConfig
+from mtscale.inputs.batches import Batch
+from mtscale.model.heads import loss_sum
+from mtscale.model.multitask import MultiTaskModel
+from mtscale.recipe import StageSettings
+from mtscale.training.distributed import Ranks
+from mtscale.training.optimizer import LinearSchedule, activate, build_optimizer
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step. ``loss``: this rank's share of the global mean; ``applied``: False if it was skipped."""
+
+    loss: Tensor
+    grad_norm: Tensor
+    learning_rate: float
+    applied: bool
+
+
+class Engine:
+    """A model under DeepSpeed."""
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        settings: StageSettings,
+        resolved: ResolvedDsConfig,
+        steps: int,
+        ranks: Ranks,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.resolved = resolved
+        self.ranks = ranks
+        self.device = device
+        self._clip = settings.clip
+        self._schedule = LinearSchedule(settings.learning_rate, steps, settings.warmup)
+        # Stage 0 in fp32 or autocast uses the client optimizer itself and reports no norm; the loop wants the norm,
+        # so it is computed and clipped here once. ZeRO and the 16-bit wrappers do both on their own.
+        self._clips_here = resolved.zero_stage == 0
+        if device.type == "cpu":
+            # torch's fused attention has a slow backward pass on a CPU: the step takes a quarter to a third longer.
+            model.encoder.set_attn_implementation("eager")
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=model, optimizer=optimizer, config=_config(resolved, settings.clip, clips_here=self._clips_here)
+        )
+        if ranks.world_size == 1 and resolved.zero_stage == 0:
+            # Nothing to reduce; DeepSpeed would still copy every gradient and fill the missing ones with zeros.
+            self._engine.enable_backward_allreduce = False
+
+    def step(self, task: str, slices: Sequence[Batch], terms: int, step: int) -> StepResult:
+        """One optimizer step on this rank's slices of a global mini-batch of one task.
+
+        ``terms`` is the global number of loss terms; a slice whose labels are None stands for an empty one and
+        contributes zero.
+        """
+        activate(self._optimizer, self.model, (task,))
+        learning_rate = self._schedule.at(step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        kind = self.model.tasks[task].kind
+        total = torch.zeros((), device=self.device)
+        norm = torch.zeros((), device=self.device)
+        for batch in slices:
+            logits = self._forward(task, batch)
+            loss = logits.float().sum() * 0.0 if batch.labels is None else loss_sum(kind, logits, batch.labels) / terms
+            total += loss.detach()
+            # DeepSpeed averages gradients over the ranks; the loss is a share of a sum, so that is undone here.
+            self._engine.backward(loss * self.ranks.world_size, scale_wrt_gas=False)
+            applied = True
+            if self._engine.is_gradient_accumulation_boundary():
+                if self._clips_here:
+                    norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
+                    applied = bool(torch.isfinite(norm))
+                    if not applied:
+                        self._skip_update()
+                self._engine.step()
+                if not self._clips_here:
+                    norm = torch.as_tensor(self._engine.get_global_grad_norm(), device=self.device)
+                    applied = bool(self._engine.was_step_applied())
+            else:
+                self._engine.step()
+        return StepResult(total, norm, learning_rate, applied)
+
+    def _skip_update(self) -> None:
+        """Make the coming optimizer step a no-op for every group: a non-finite update must not reach the weights."""
+        for group in self._optimizer.param_groups:
+            group["active"] = False
+
+    def _forward(self, task: str, batch: Batch) -> Tensor:
+        logits: Tensor = self._engine(
+            task, batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.word_pieces
+        )
+        return logits
+
+    def train(self) -> None:
+        """Dropout on."""
+        self._engine.train()
+
+    @torch.inference_mode()
+    def predict(self, task: str, batch: Batch) -> Tensor:
+        """Logits in float32, dropout off."""
+        self._engine.eval()
+        return self._forward(task, batch).float()
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights in float32 on the CPU, as they are used in the forward pass."""
+        return {name: tensor.detach().float().cpu().clone() for name, tensor in self.model.state_dict().items()}
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put weights into the model for evaluation; the optimizer's own copies stay as they are."""
+        self.model.load_state_dict(dict(weights))
+
+    def save(self, folder: Path, tag: str) -> None:
+        """Write DeepSpeed's own checkpoint (weights, optimizer state). Every rank must call it."""
+        self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+
+    def load(self, folder: Path, tag: str) -> None:
+        """Read what ``save`` wrote. Every rank must call it."""
+        loaded, _ = self._engine.load_checkpoint(str(folder), tag=tag)
+        if loaded is None:
+            raise OSError(f"DeepSpeed found no checkpoint {tag} in {folder}")
+
+    def close(self) -> None:
+        """Free what DeepSpeed holds, so that the next run of the process starts afresh."""
+        self._engine.destroy()
+
+
+def _config(resolved: ResolvedDsConfig, clip: float, *, clips_here: bool) -> dict[str, object]:
+    """The DeepSpeed JSON as handed over. The clip is 0 where the step clips by itself."""
+    return {**resolved.config, "gradient_clipping": 0.0 if clips_here else clip}

@@ -1,0 +1,194 @@
+"""What a command asks for, checked as far as possible without torch: a refusal comes within a second or two.
+
+Holds the options of ``mtscale/train.py`` and ``mtscale train``, which are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtscale import ds_config, recipe
+from mtscale.corpora import catalogue
+from mtscale.corpora.example import SPLITS
+from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
+from mtscale.errors import ConfigError
+from mtscale.names import RUN_NAME
+from mtscale.recipe import Recipe, StageName
+from mtscale.runs import LIVE, RunDirectory, State
+from mtscale.tasks import Task
+from mtscale.training.machine import probe
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a family: its directory's name, stage and seed; a finetune run has one task and a parent."""
+
+    name: str
+    stage: StageName
+    seed: int
+    tasks: tuple[Task, ...]
+    parent: str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked command: the recipe's runs on this machine."""
+
+    recipe: Recipe
+    recipe_path: Path
+    tasks: tuple[Task, ...]
+    ds_config: JsonObject
+    ds_config_path: Path
+    machine: Machine
+    data_root: Path | None
+    runs: Path
+    family: str
+    members: tuple[Member, ...]
+    dry_run: bool
+    as_json: bool
+
+    def resolved(self, stage: StageName, world_size: int) -> ResolvedDsConfig:
+        """The DeepSpeed JSON completed for a stage."""
+        settings = self.recipe.settings(stage)
+        return ds_config.resolve(
+            self.ds_config,
+            batch_size=settings.batch_size,
+            clip=settings.clip,
+            world_size=world_size,
+            machine=self.machine,
+        )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a training command."""
+    parser.add_argument("--recipe", default="sample", metavar="NAME|FILE", help="a shipped recipe or a TOML file")
+    parser.add_argument(
+        "--ds_config", metavar="NAME|FILE", help="a DeepSpeed JSON (default: the shipped one that fits this machine)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=VALUE", help="replace a setting of the recipe; VALUE is TOML"
+    )
+    parser.add_argument("--seed", type=_seeds, metavar="N[,N]", help="seeds, instead of the recipe's")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the corpora (or MTSCALE_DATA)")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)")
+    parser.add_argument(
+        "--run", metavar="NAME", help="name of the run's directory; a stopped or cut-off run of that name goes on"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print steps, counts, truncation and memory; train nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # given by the launcher, read from LOCAL_RANK
+
+
+def runs_folder(given: Path | None) -> Path:
+    """The folder of the runs: the option, MTSCALE_RUNS, or ./runs."""
+    return (given or Path(os.environ.get("MTSCALE_RUNS", "runs"))).expanduser()
+
+
+def arguments(options: argparse.Namespace) -> list[str]:
+    """The options as a command line again, for the process that trains; ``--run`` is left to the caller."""
+    given = {
+        "--recipe": options.recipe,
+        "--ds_config": options.ds_config,
+        "--data": options.data,
+        "--runs": options.runs,
+    }
+    words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    words += [word for override in options.set for word in ("--set", override)]
+    if options.seed is not None:
+        words += ["--seed", ",".join(map(str, options.seed))]
+    return words + [name for name, on in (("--dry-run", options.dry_run), ("--json", options.json)) if on]
+
+
+def check(options: argparse.Namespace) -> Job:
+    """Check a command against recipe, machine, data and existing runs.
+
+    Raises:
+        ConfigError: recipe, DeepSpeed JSON, machine or run name do not allow the run.
+        DataError: a corpus file is missing.
+    """
+    path = recipe.find(options.recipe)
+    overrides = list(options.set)
+    if options.seed is not None:
+        overrides.append(f"seeds={options.seed}")
+    loaded = recipe.load(path, overrides)
+    machine = probe()
+    config_path = ds_config.find(options.ds_config or ds_config.shipped_for(machine))
+    config = ds_config.load(config_path)
+    problems = ds_config.check(config, path=config_path, machine=machine)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    root = options.data or os.environ.get("MTSCALE_DATA") or loaded.data_root
+    data_root = Path(root).expanduser() if root else None
+    tasks = tuple(table.resolve(data_root, path.parent) for table in loaded.tasks)
+    for task in tasks:
+        for split in SPLITS:
+            catalogue.corpus_file(task, split, data_root)
+    runs = runs_folder(options.runs)
+    family = options.run or f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    job = Job(
+        recipe=loaded,
+        recipe_path=path,
+        tasks=tasks,
+        ds_config=config,
+        ds_config_path=config_path,
+        machine=machine,
+        data_root=data_root,
+        runs=runs,
+        family=family,
+        members=_members(loaded, tasks, family),
+        dry_run=options.dry_run,
+        as_json=options.json,
+    )
+    for stage in loaded.stages:
+        job.resolved(stage, int(os.environ.get("WORLD_SIZE", "1")))
+    if not job.dry_run:
+        _check_runs(job)
+    return job
+
+
+def _members(loaded: Recipe, tasks: tuple[Task, ...], family: str) -> tuple[Member, ...]:
+    """The runs of a family in the order in which they are trained. A family of one run bears the family's name."""
+    members = []
+    for seed in loaded.seeds:
+        base = family if len(loaded.seeds) == 1 else f"{family}-seed{seed}"
+        parent = None
+        if "refine" in loaded.stages:
+            members.append(Member(base, "refine", seed, tasks, None))
+            parent = base
+        if "finetune" in loaded.stages:
+            members += [Member(f"{base}-finetune-{task.name}", "finetune", seed, (task,), parent) for task in tasks]
+    return tuple(members)
+
+
+def _check_runs(job: Job) -> None:
+    """Refuse a family with a live run, or one that is finished as a whole, or whose name cannot be used."""
+    if not RUN_NAME.fullmatch(job.family):
+        raise ConfigError(f"--run {job.family!r}: a run's name has letters, digits and . _ - + only")
+    finished = 0
+    for member in job.members:
+        run = RunDirectory(job.runs / member.name)
+        if not (run.path / "run.json").exists():
+            if run.path.exists():
+                raise ConfigError(f"{run.path} exists and is no run: choose another --run name")
+            continue
+        state = run.state()
+        if state in LIVE:
+            raise ConfigError(f"{run.path} is {state}: choose another --run name, or wait, or stop it")
+        if run.record.recipe_hash != job.recipe.hash():
+            raise ConfigError(f"{run.path} was started with another recipe: choose another --run name")
+        finished += state is State.FINISHED
+    if finished == len(job.members):
+        raise ConfigError(f"{job.runs / job.family} is finished: choose another --run name")
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, found {text!r}") from None

@@ -1,0 +1,92 @@
+"""``mtscale train``: check the command, start the ``deepspeed`` launcher, pass a stop on, and tell how it ended.
+
+The launcher alone has two traps (DeepSpeed 0.19.8): a SIGTERM or Ctrl-C to it may leave its ranks behind, and it exits
+with 0 when its own helper dies by a signal. So it gets a session of its own, signals go to the ranks, and the exit
+code is checked against the run directories.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from mtscale.errors import EXIT_FAILED, EXIT_FINISHED
+from mtscale.runs import RunDirectory, State
+from mtscale.training.job import Job
+from mtscale.training.machine import free_port
+
+logger = logging.getLogger(__name__)
+
+TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+
+
+def launch(job: Job, arguments: Sequence[str], num_gpus: int | None) -> int:
+    """Run a checked job under the launcher; returns the exit code.
+
+    ``arguments`` are those of ``mtscale/train.py``; ``num_gpus`` is the number of ranks on this machine (default: the
+    launcher's, a rank per GPU).
+    """
+    command = [sys.executable, str(TRAIN), *arguments]
+    if not job.dry_run:
+        ranks = [] if num_gpus is None else ["--num_gpus", str(num_gpus)]
+        launcher = ["-m", "deepspeed.launcher.runner", "--master_port", str(free_port()), *ranks]
+        command = [sys.executable, *launcher, str(TRAIN), *arguments, "--run", job.family]
+    child = subprocess.Popen(command, start_new_session=True)
+    _Relay(child).listen()
+    code = child.wait()
+    if job.dry_run or code != EXIT_FINISHED:
+        return code if code >= 0 else EXIT_FAILED
+    unfinished = [member.name for member in job.members if not _is_finished(job.runs / member.name)]
+    if unfinished:
+        logger.error("the launcher reports success, but these runs are not finished: %s", ", ".join(unfinished))
+        return EXIT_FAILED
+    return EXIT_FINISHED
+
+
+def _is_finished(folder: Path) -> bool:
+    run = RunDirectory(folder)
+    return (folder / "status.json").exists() and run.state() is State.FINISHED
+
+
+class _Relay:
+    """Hands the first signal to the ranks, which stop at their next step; the second ends everything at once."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self._asked = False
+
+    def listen(self) -> None:
+        """Take over SIGINT, SIGTERM and SIGHUP."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        ranks = self._ranks()
+        if self._asked or not ranks:
+            # Nothing to save yet, or asked twice.
+            os.killpg(self._child.pid, signal.SIGKILL)
+            return
+        self._asked = True
+        for rank in ranks:
+            rank.send_signal(signal.SIGTERM)
+
+    def _ranks(self) -> list[psutil.Process]:
+        """The processes that train: the innermost ones that run train.py."""
+        found = []
+        for process in psutil.Process(self._child.pid).children(recursive=True):
+            try:
+                if str(TRAIN) in process.cmdline() and any(
+                    part.startswith("--local_rank") for part in process.cmdline()
+                ):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found

@@ -1,0 +1,92 @@
+"""Adamax with a parameter group per head, of which only those of a step's own tasks are moved.
+
+DeepSpeed hands the optimizer zero gradients for parameters that a step did not touch, and Adamax moves a weight on a
+zero gradient (its momentum runs on). The paper's algorithm updates the shared layers and the heads of the step's own
+tasks, so the groups of idle heads are skipped and stay bit-identical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mtscale.model.multitask import MultiTaskModel, head_name
+
+ENCODER = "encoder"
+POOLER = "pooler"
+
+
+class TaskAdamax(torch.optim.Adamax):
+    """``torch.optim.Adamax`` with decoupled weight decay, skipping groups whose ``active`` is False.
+
+    Under ZeRO, DeepSpeed calls ``step`` once per group with ``param_groups`` set to that group alone.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of the active groups."""
+        groups = self.param_groups
+        active = [group for group in groups if group["active"]]
+        for group in active:
+            touched = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if group["decay"] and touched:
+                torch._foreach_mul_(touched, 1.0 - group["lr"] * group["decay"])
+        self.param_groups = active
+        try:
+            return super().step(closure) if active else None
+        finally:
+            self.param_groups = groups
+
+
+def build_optimizer(model: MultiTaskModel, learning_rate: float, weight_decay: float) -> TaskAdamax:
+    """The optimizer with a decay and a no-decay group for the encoder, the pooler and each head.
+
+    Biases and layer norms are not decayed, as in the authors' code. No group is empty: DeepSpeed removes empty ones.
+    """
+    groups: list[dict[str, Any]] = []
+    for owner, module in _owners(model):
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for decay, members in (
+            (weight_decay, [parameter for parameter in parameters if parameter.ndim > 1]),
+            (0.0, [parameter for parameter in parameters if parameter.ndim <= 1]),
+        ):
+            if members:
+                groups.append({"params": members, "owner": owner, "decay": decay, "active": owner == ENCODER})
+    return TaskAdamax(groups, lr=learning_rate)
+
+
+def activate(optimizer: torch.optim.Optimizer, model: MultiTaskModel, tasks: Collection[str]) -> None:
+    """Mark the groups that a step on these tasks moves: the encoder, their heads, and the pooler if one reads it."""
+    owners = {ENCODER, *tasks}
+    if any(model.uses_pooler(task) for task in tasks):
+        owners.add(POOLER)
+    for group in optimizer.param_groups:
+        group["active"] = group["owner"] in owners
+
+
+def _owners(model: MultiTaskModel) -> Iterator[tuple[str, nn.Module]]:
+    yield ENCODER, model.encoder
+    if model.pooler is not None:
+        yield POOLER, model.pooler
+    for task in model.tasks:
+        yield task, model.heads[head_name(task)]
+
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """Linear warm-up from 0 over a share of the steps, then linear decay to 0 (section 4.2 of the paper)."""
+
+    peak: float
+    steps: int
+    warmup: float
+
+    def at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0. The first step already moves; the last one too."""
+        warmup_steps = round(self.steps * self.warmup)
+        if step < warmup_steps:
+            return self.peak * (step + 1) / (warmup_steps + 1)
+        return self.peak * (self.steps - step) / max(1, self.steps - warmup_steps)

@@ -1,0 +1,302 @@
+"""A job from start to end: encode, then each run of the family in order; refine first, then a finetune run per task."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import distributions, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from mtscale.corpora.example import SPLITS
+from mtscale.errors import EXIT_FINISHED, EXIT_STOPPED, ConfigError, MtscaleError
+from mtscale.inputs.cache import open_split
+from mtscale.inputs.encode import PieceVocabulary
+from mtscale.model.encoder import load_encoder, load_tokenizer
+from mtscale.model.multitask import MultiTaskModel
+from mtscale.runs import RunDirectory, RunRecord, State, process_start, write_atomically
+from mtscale.tasks import Access, Kind, Task
+from mtscale.tracking.mlflow_tracker import MlflowMirror
+from mtscale.tracking.tracker import Param, RunTracker
+from mtscale.training import distributed, results
+from mtscale.training.estimate import describe
+from mtscale.training.failures import describe_error, explain_shortage
+from mtscale.training.job import Job, Member
+from mtscale.training.journal import Journal, SilentJournal
+from mtscale.training.loop import Loop, RunPlan, Splits, Surroundings, TaskResult, schedule_of
+from mtscale.training.stop import StopRequest
+
+logger = logging.getLogger(__name__)
+
+
+def train(job: Job) -> int:
+    """Run a job on this rank; returns the exit code."""
+    ranks = distributed.ranks_from_environment()
+    if job.dry_run and not ranks.is_main:
+        return EXIT_FINISHED
+    tokenizer = load_tokenizer(job.recipe.encoder.name)
+    splits = encode_tasks(job.tasks, job.data_root, tokenizer, job.recipe.encoder.max_pieces)
+    if job.dry_run:
+        plan = describe(job, splits, ranks.world_size)
+        print(json.dumps(plan, indent=2) if job.as_json else results.plan_text(plan))
+        return EXIT_FINISHED
+    stop = StopRequest()
+    stop.listen()
+    device = distributed.start(ranks, job.machine)
+    try:
+        job = distributed.broadcast(job, ranks)  # the family's name holds the time, which ranks read apart
+        around = Surroundings(job.runs, job.data_root, splits, tokenizer, ranks, device, stop)
+        return _train_family(job, around)
+    finally:
+        distributed.finish()
+
+
+def _train_family(job: Job, around: Surroundings) -> int:
+    """Train the members in order and print their results; members that are finished already are passed over."""
+    tables: dict[str, list[TaskResult]] = {}
+    for member in job.members:
+        opened = _open_run(job, member, around)
+        if opened is None:
+            continue
+        outcome = _train_member(job, member, opened, around)
+        if outcome is None:
+            if around.ranks.is_main:
+                logger.info("stopped: the same command with --run %s goes on from here", job.family)
+            return EXIT_STOPPED
+        tables.setdefault(f"{member.stage}, seed {member.seed}", []).extend(outcome)
+    if around.ranks.is_main:
+        for title, found in tables.items():
+            print(f"\n{title}\n{results.results_table(found)}")
+        uri = RunDirectory(job.runs / job.members[-1].name).record.mlflow_uri
+        print("\n" + results.where_to_look([job.runs / member.name for member in job.members], uri), flush=True)
+    return EXIT_FINISHED
+
+
+def encode_tasks(
+    tasks: Sequence[Task], data_root: Path | None, tokenizer: PreTrainedTokenizerBase, max_pieces: int
+) -> Splits:
+    """Every split of every task, from the cache or encoded now."""
+    vocabulary = PieceVocabulary(
+        backend=tokenizer.backend_tokenizer,
+        cls_id=tokenizer.cls_token_id,
+        sep_id=tokenizer.sep_token_id,
+        unknown_id=tokenizer.unk_token_id,
+    )
+    return {
+        task.name: {split: open_split(task, split, data_root, vocabulary, max_pieces) for split in SPLITS}
+        for task in tasks
+    }
+
+
+def _open_run(job: Job, member: Member, around: Surroundings) -> RunDirectory | None:
+    """The member's run directory, made now or taken up again; None if the run is finished.
+
+    Rank 0 decides and the others follow, so that a refusal ends all of them at once.
+    """
+    verdict: str | MtscaleError = ""
+    if around.ranks.is_main:
+        try:
+            verdict = _claim(job, member, around)
+        except MtscaleError as error:
+            verdict = error
+    verdict = distributed.broadcast(verdict, around.ranks)
+    if isinstance(verdict, MtscaleError):
+        raise verdict
+    return None if verdict == "finished" else RunDirectory(job.runs / member.name)
+
+
+def _claim(job: Job, member: Member, around: Surroundings) -> str:
+    """Make the run directory, or take up a stopped or cut-off one; ``finished`` if there is nothing to do."""
+    run = RunDirectory(job.runs / member.name)
+    hashes = {task.name: _data_hash(around.splits, task.name) for task in member.tasks}
+    if not (run.path / "run.json").exists():
+        config = json.dumps(job.resolved(member.stage, around.ranks.world_size).config, indent=2)
+        RunDirectory.create(run.path, _record(job, member, around, hashes), job.recipe.to_toml(), config)
+        write_atomically(run.path / "environment.txt", _environment())
+        return "new"
+    if run.state() is State.FINISHED:
+        return "finished"
+    if dict(run.record.data_hashes) != hashes:
+        raise ConfigError(f"{run.path}: the corpus files have changed since it was started: choose another --run name")
+    run.stop_file.unlink(missing_ok=True)
+    run.update_record(pid=os.getpid(), pid_start=process_start(os.getpid()), host=socket.gethostname())
+    run.write_status(run.status.model_copy(update={"state": State.RUNNING, "message": "", "time": time.time()}))
+    return "again"
+
+
+def _data_hash(splits: Splits, task: str) -> str:
+    return "-".join(splits[task][split].source_hash[:12] for split in SPLITS)
+
+
+def _record(job: Job, member: Member, around: Surroundings, hashes: Mapping[str, str]) -> RunRecord:
+    recipe_hash = job.recipe.hash()
+    return RunRecord(
+        name=member.name,
+        family=job.family,
+        group=f"{recipe_hash}-{member.stage}" + (f"-{member.tasks[0].name}" if member.stage == "finetune" else ""),
+        recipe=job.recipe.name,
+        stage=member.stage,
+        task=member.tasks[0].name if member.stage == "finetune" else None,
+        seed=member.seed,
+        protocol=job.recipe.protocol,
+        tasks=tuple(task.name for task in member.tasks),
+        parent=member.parent,
+        ds_config=job.ds_config_path.name,
+        world_size=around.ranks.world_size,
+        command=tuple(sys.argv),
+        versions={name: version(name) for name in ("mtscale", "torch", "deepspeed", "transformers", "datasets")},
+        git=_git_commit(),
+        data_hashes=hashes,
+        recipe_hash=recipe_hash,
+    )
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout mtscale runs from, with a + if it has changes; None if it is no checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", here, "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "-C", here, "status", "--porcelain", "."], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")
+
+
+def _environment() -> str:
+    installed = sorted({f"{entry.name}=={entry.version}" for entry in distributions()}, key=str.lower)
+    return "\n".join([f"python=={sys.version.split()[0]}", *installed]) + "\n"
+
+
+def _train_member(job: Job, member: Member, run: RunDirectory, around: Surroundings) -> list[TaskResult] | None:
+    """Train one run and write its final state, whatever happens; None if it was stopped."""
+    plan = _plan(job, member, around)
+    steps = schedule_of(plan, around.splits).steps_per_epoch * plan.settings.epochs
+    journal: Journal | SilentJournal = SilentJournal()
+    if around.ranks.is_main:
+        tracker = RunTracker(run, MlflowMirror(job.runs, on_run_id=lambda run_id, uri: _note_mlflow(run, run_id, uri)))
+        tracker.start(_params(job, plan), _tags(run, plan))
+        journal = Journal(run, tracker, steps)
+        for name in ("recipe.toml", "ds_config.json", "environment.txt"):
+            journal.artifact(run.path / name, "config")
+        logger.info("%s: %s of %d tasks, seed %d, %d steps", run.path, plan.stage, len(plan.tasks), plan.seed, steps)
+    try:
+        with explain_shortage(plan.resolved):
+            found = _loop(job, plan, run, around, journal).run()
+    except BaseException as error:
+        journal.close(State.FAILED, describe_error(error))
+        raise
+    if found is None:
+        journal.close(State.STOPPED, "stopped on request, with a checkpoint")
+        return None
+    journal.close(State.FINISHED)
+    return found
+
+
+def _loop(job: Job, plan: RunPlan, run: RunDirectory, around: Surroundings, journal: Journal | SilentJournal) -> Loop:
+    """Model, engine and position of a run; taken from its newest checkpoint if it has one."""
+    ranks = around.ranks
+    torch.manual_seed(plan.seed)
+    encoder, report = load_encoder(plan.encoder, job.recipe.encoder.dropout, job.recipe.encoder.max_pieces)
+    if ranks.is_main:
+        logger.info("%s", report)
+    model = MultiTaskModel(
+        encoder, plan.tasks, plan.settings.head_dropout, plan.seed, mean_scores(plan.tasks, around.splits)
+    )
+    # Dropout differs between ranks; everything drawn before is the same on all.
+    torch.manual_seed((plan.seed << 20) + ranks.rank)
+    loop = Loop(plan, around, model, run.path, journal)
+    if loop.resume() and ranks.is_main:
+        run.append_event("rewind", loop.state.step, loop.state.epochs_done, {})
+        logger.info("going on after step %d", loop.state.step)
+    return loop
+
+
+def mean_scores(tasks: Sequence[Task], splits: Splits) -> dict[str, float]:
+    """The mean training score of each similarity task."""
+    return {
+        task.name: float(np.mean(splits[task.name]["train"].rows["score"]))
+        for task in tasks
+        if task.kind is Kind.SIMILARITY
+    }
+
+
+def _plan(job: Job, member: Member, around: Surroundings) -> RunPlan:
+    encoder = job.recipe.encoder.name
+    if member.parent is not None:
+        encoder = str(job.runs / member.parent / "checkpoints" / "best" / "encoder")
+    return RunPlan(
+        name=member.name,
+        stage=member.stage,
+        seed=member.seed,
+        tasks=member.tasks,
+        settings=job.recipe.settings(member.stage),
+        encoder=encoder,
+        protocol=job.recipe.protocol,
+        resolved=job.resolved(member.stage, around.ranks.world_size),
+    )
+
+
+def _note_mlflow(run: RunDirectory, run_id: str, uri: str) -> None:
+    run.update_record(mlflow_run_id=run_id, mlflow_uri=uri)
+
+
+def _params(job: Job, plan: RunPlan) -> dict[str, Param]:
+    """What tells runs apart on MLflow's compare page; the whole recipe is an artifact."""
+    settings, resolved = plan.settings, plan.resolved
+    return {
+        "recipe": job.recipe.name,
+        "stage": plan.stage,
+        "seed": plan.seed,
+        "protocol": plan.protocol,
+        "encoder": job.recipe.encoder.name,
+        "encoder.max_pieces": job.recipe.encoder.max_pieces,
+        "encoder.dropout": job.recipe.encoder.dropout,
+        "tasks.n": len(plan.tasks),
+        "tasks.set": ",".join(task.name for task in plan.tasks),
+        "optim.lr": settings.learning_rate,
+        "optim.warmup": settings.warmup,
+        "optim.weight_decay": settings.weight_decay,
+        "optim.clip": settings.clip,
+        "epochs": settings.epochs,
+        "head_dropout": settings.head_dropout,
+        "batch.train": settings.batch_size,
+        "batch.micro": resolved.micro_batch,
+        "batch.accumulation": resolved.accumulation,
+        "batch.order": settings.order,
+        "batch.composition": settings.batches,
+        "mixing": settings.mixing,
+        "ds.zero": resolved.zero_stage,
+        "ds.precision": resolved.precision,
+        "ds.config": job.ds_config_path.name,
+    }
+
+
+def _tags(run: RunDirectory, plan: RunPlan) -> dict[str, str]:
+    record = run.record
+    return {
+        "mtscale.id": record.id,
+        "mtscale.family": record.family,
+        "mtscale.group": record.group,
+        "mtscale.run_dir": str(run.path.resolve()),
+        "mtscale.tasks": ",".join(task.name for task in plan.tasks),
+        "mtscale.version": record.versions["mtscale"],
+        "mtscale.host": record.host,
+        "mtscale.access": "dua" if any(task.access is Access.DUA for task in plan.tasks) else "open",
+    }
