@@ -23,9 +23,9 @@ def num_outputs(task: Task) -> int:
 class Head(nn.Module):
     """Dropout and a fully connected layer, whose biases start at ``bias``.
 
-    A similarity head starts at the mean score of its training pairs (a named deviation: the authors start at 0). From 0 it
-    has to reach scores of 2 or 3 through the shared pooler's features, since Adamax moves a bias by one learning rate a
-    step.
+    A similarity head starts at the mean score of its training pairs (a named deviation: the authors start at 0). From 0
+    it has to reach scores of 2 or 3 through the shared pooler's features, since Adamax moves a bias by one learning
+    rate a step.
 
     Weights are drawn from N(0, 0.02) as in the authors' code, from a generator of their own: the draw depends on the
     seed and the task's name alone, not on which other tasks are trained beside it.
