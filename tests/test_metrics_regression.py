@@ -53,8 +53,6 @@ def test_spearman_sees_order_only() -> None:
 
 @pytest.mark.parametrize("correlation", [pearson, spearman])
 class TestRules:
-    # The authors' code passes scipy's NaN on for both cases, and NaN compares as neither better nor worse than any
-    # epoch before it.
     def test_nan_is_counted_and_refused(self, correlation: Correlation) -> None:
         with pytest.raises(ValueError, match="2 of 3"):
             correlation([1.0, 2.0, 3.0], [math.nan, 1.0, math.inf])

@@ -37,7 +37,7 @@ def relation() -> TaskScore:
 
 def tagging() -> TaskScore:
     gold = {"1": {Mention(0, 5, "Disease"), Mention(6, 9, "Disease")}}
-    found = {"1": {Mention(0, 5, "Disease"), Mention(20, 29, "Disease"), Mention(30, 39, "Disease")}}
+    found = {"1": {Mention(0, 5, "Disease"), Mention(8, 9, "Disease"), Mention(30, 39, "Disease")}}
     return score_tagging(TASKS["bc5cdr-disease"], gold, found, [["I-Disease", "B-Disease"]], [["I-Disease", "O"]])
 
 
@@ -91,12 +91,30 @@ def test_relation_values() -> None:
 def test_tagging_values() -> None:
     result = tagging()
     assert result.values == pytest.approx(
-        {"score": 0.4, "f1": 0.4, "precision": 1 / 3, "recall": 1 / 2, "conlleval_f1": 2 / 3}
+        {"score": 0.4, "f1": 0.4, "precision": 1 / 3, "recall": 1 / 2, "partial_f1": 0.6, "conlleval_f1": 2 / 3}
     )
     report = json.loads(json.dumps(result.report))
     assert report["labels"]["Disease"]["support"] == report["micro"]["support"] == 2
+    assert report["partial"] == pytest.approx(
+        {"precision": 1.5 / 3, "recall": 1.5 / 2, "f1": 0.6, "exact": 1, "overlapping": 1, "predicted": 3, "gold": 2}
+    )
     assert report["strict_iob2_f1"] == 0.0
     assert result.confusion is None
+
+
+def test_tagging_without_tags() -> None:
+    mentions = {"1": {Mention(0, 5, "Disease")}}
+    result = score_tagging(TASKS["bc5cdr-disease"], mentions, mentions)
+    assert result.values == {"score": 1.0, "f1": 1.0, "precision": 1.0, "recall": 1.0, "partial_f1": 1.0}
+    assert list(result.report) == ["labels", "micro", "partial"]
+
+
+def test_tags_on_one_side_only_are_refused() -> None:
+    mentions = {"1": {Mention(0, 5, "Disease")}}
+    with pytest.raises(ValueError, match="or neither, found one"):
+        score_tagging(TASKS["bc5cdr-disease"], mentions, mentions, [["B-Disease"]])
+    with pytest.raises(ValueError, match="or neither, found one"):
+        score_tagging(TASKS["bc5cdr-disease"], mentions, mentions, predicted_tags=[["B-Disease"]])
 
 
 def test_pairs_need_every_prediction() -> None:
@@ -104,12 +122,6 @@ def test_pairs_need_every_prediction() -> None:
         score_similarity(TASKS["clinicalsts"], {"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 1.0, "b": 2.0})
     with pytest.raises(ValueError, match="1 missing"):
         score_inference(TASKS["mednli"], {"a": "neutral", "b": "neutral"}, {"a": "neutral"})
-
-
-def test_a_nan_prediction_is_an_error() -> None:
-    # The authors' code would log nan as the epoch's Pearson and go on.
-    with pytest.raises(ValueError, match="1 of 2"):
-        score_similarity(TASKS["clinicalsts"], {"a": 1.0, "b": 2.0}, {"a": math.nan, "b": 1.0})
 
 
 @pytest.mark.parametrize(("labels", "negative"), [(("int", "false"), None), (("int",), "false"), (("false",), "false")])

@@ -15,7 +15,7 @@ from mtscale.metrics.counts import Confusion, check_ids
 from mtscale.metrics.inference import accuracy, inference_confusion
 from mtscale.metrics.regression import pearson, spearman
 from mtscale.metrics.relations import relation_confusion
-from mtscale.metrics.spans import SpanLike, conlleval_f1, strict_f1, strict_iob2_f1
+from mtscale.metrics.spans import SpanLike, conlleval_f1, partial_f1, strict_f1, strict_iob2_f1
 from mtscale.tasks import Task
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | None"
@@ -89,30 +89,36 @@ def score_tagging(
     task: Task,
     gold: Mapping[str, AbstractSet[SpanLike]],
     predicted: Mapping[str, AbstractSet[SpanLike]],
-    gold_tags: Sequence[Sequence[str]],
-    predicted_tags: Sequence[Sequence[str]],
+    gold_tags: Sequence[Sequence[str]] | None = None,
+    predicted_tags: Sequence[Sequence[str]] | None = None,
 ) -> TaskScore:
-    """Strict precision, recall and F1 of mentions by document, and the conlleval F1 of the same sentences' tags.
+    """Strict precision, recall and F1 of mentions by document, their partial F1, and the F1s of the sentences' tags.
 
-    The tags see only what is in the sentences; the spans see the whole gold.
+    The spans see the whole gold; the tags see only what is in the sentences. Predictions that carry spans alone have
+    no tags: their score holds neither ``conlleval_f1`` nor ``strict_iob2_f1``.
 
     Raises:
         DataError: the gold has no document or holds a label the task does not declare.
-        ValueError: a predicted document is not in the gold, an undeclared label is predicted, or the tags do not
-            match each other or are not IOB2.
+        ValueError: a predicted document is not in the gold, an undeclared label is predicted, there are tags on one
+            side only, or the tags do not match each other or are not IOB2.
     """
-    strict = strict_f1(gold, predicted, task.labels)
+    strict, partial = strict_f1(gold, predicted, task.labels), partial_f1(gold, predicted, task.labels)
     values = {
         "f1": strict.micro.f1,
         "precision": strict.micro.precision,
         "recall": strict.micro.recall,
-        "conlleval_f1": conlleval_f1(gold_tags, predicted_tags),
+        "partial_f1": partial.f1,
     }
     report: dict[str, Json] = {
         "labels": {label: counts.as_report() for label, counts in strict.per_label.items()},
         "micro": strict.micro.as_report(),
-        "strict_iob2_f1": strict_iob2_f1(gold_tags, predicted_tags),
+        "partial": partial.as_report(),
     }
+    if gold_tags is not None and predicted_tags is not None:
+        values["conlleval_f1"] = conlleval_f1(gold_tags, predicted_tags)
+        report["strict_iob2_f1"] = strict_iob2_f1(gold_tags, predicted_tags)
+    elif gold_tags is not None or predicted_tags is not None:
+        raise ValueError("expected both gold and predicted tags or neither, found one of them")
     return _task_score(task, values, report, None)
 
 

@@ -1,11 +1,11 @@
-"""Mentions: strict spans in documents (primary), and the CoNLL and IOB2 readings of tagged words beside them."""
+"""Mentions: strict spans in documents (primary), partly right ones and the readings of tagged words beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from mtscale.metrics.counts import Counts, check_ids, check_labels
 
@@ -42,6 +42,52 @@ class SpanScore:
     micro: Counts
 
 
+@dataclass(frozen=True, slots=True)
+class PartialScore:
+    """How many mentions were matched exactly and how many by overlap alone, and how many there were to match.
+
+    An exact match is worth 1 and an overlap 0.5, as in MUC-5 (Chinchor and Sundheim 1993). A ratio with nothing below
+    the line is 0.
+    """
+
+    exact: int
+    overlapping: int
+    predicted: int
+    gold: int
+
+    @property
+    def credit(self) -> float:
+        """What the matches are worth."""
+        return self.exact + self.overlapping / 2
+
+    @property
+    def precision(self) -> float:
+        """The credit for each predicted mention."""
+        return self.credit / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """The credit for each gold mention."""
+        return self.credit / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        return 2 * self.credit / (self.predicted + self.gold) if self.predicted or self.gold else 0.0
+
+    def as_report(self) -> dict[str, float]:
+        """Everything but the credit by name, ready for JSON."""
+        return {
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "exact": self.exact,
+            "overlapping": self.overlapping,
+            "predicted": self.predicted,
+            "gold": self.gold,
+        }
+
+
 def strict_f1(
     gold: Mapping[str, AbstractSet[SpanLike]], predicted: Mapping[str, AbstractSet[SpanLike]], labels: Sequence[str]
 ) -> SpanScore:
@@ -54,11 +100,7 @@ def strict_f1(
         DataError: the gold has no document or holds an undeclared label.
         ValueError: a predicted document is not in the gold, or an undeclared label is predicted.
     """
-    check_ids(gold, predicted, complete=False)
-    gold_labels = ((document, span.label) for document, spans in gold.items() for span in spans)
-    predicted_labels = ((document, span.label) for document, spans in predicted.items() for span in spans)
-    check_labels(gold_labels, predicted_labels, labels)
-    expected, found = _mentions(gold, labels), _mentions(predicted, labels)
+    expected, found = _checked_mentions(gold, predicted, labels)
     per_label = {
         label: Counts(
             true_positives=len(expected[label] & found[label]),
@@ -70,15 +112,71 @@ def strict_f1(
     return SpanScore(per_label, sum(per_label.values(), Counts()))
 
 
-def _mentions(
-    spans: Mapping[str, AbstractSet[SpanLike]], labels: Sequence[str]
-) -> dict[str, set[tuple[str, int, int]]]:
-    """The (document, start, end) of each label; plain tuples, as spans of different classes never compare equal."""
-    by_label: dict[str, set[tuple[str, int, int]]] = {label: set() for label in labels}
+def partial_f1(
+    gold: Mapping[str, AbstractSet[SpanLike]], predicted: Mapping[str, AbstractSet[SpanLike]], labels: Sequence[str]
+) -> PartialScore:
+    """Compare mentions by document and label, those whose boundaries are only partly right getting half the credit.
+
+    Each mention is matched at most once: first the exact ones; then the others of a document from left to right, by
+    start and then by end, the two foremost if they overlap. Where mentions of one label do not overlap each other, no
+    other matching earns more.
+
+    This is the partial boundary matching of SemEval-2013 Task 9.1 (Segura-Bedmar et al. 2013), but for the label: there
+    it may differ, here it must agree. ``gold`` is the corpus's own, as for ``strict_f1``.
+
+    Raises:
+        DataError, ValueError: as for ``strict_f1``.
+    """
+    expected, found = _checked_mentions(gold, predicted, labels)
+    return PartialScore(
+        exact=sum(len(expected[label] & found[label]) for label in labels),
+        overlapping=sum(
+            _overlapping(expected[label] - found[label], found[label] - expected[label]) for label in labels
+        ),
+        predicted=sum(map(len, found.values())),
+        gold=sum(map(len, expected.values())),
+    )
+
+
+_Place: TypeAlias = tuple[str, int, int]
+"""Document, start and end of a mention: a plain tuple, as spans of different classes never compare equal."""
+
+
+def _checked_mentions(
+    gold: Mapping[str, AbstractSet[SpanLike]], predicted: Mapping[str, AbstractSet[SpanLike]], labels: Sequence[str]
+) -> tuple[dict[str, set[_Place]], dict[str, set[_Place]]]:
+    """Where the mentions of each label are, in the gold and as predicted."""
+    check_ids(gold, predicted, complete=False)
+    gold_labels = ((document, span.label) for document, spans in gold.items() for span in spans)
+    predicted_labels = ((document, span.label) for document, spans in predicted.items() for span in spans)
+    check_labels(gold_labels, predicted_labels, labels)
+    return _by_label(gold, labels), _by_label(predicted, labels)
+
+
+def _by_label(spans: Mapping[str, AbstractSet[SpanLike]], labels: Sequence[str]) -> dict[str, set[_Place]]:
+    by_label: dict[str, set[_Place]] = {label: set() for label in labels}
     for document, mentions in spans.items():
         for span in mentions:
             by_label[span.label].add((document, span.start, span.end))
     return by_label
+
+
+def _overlapping(gold: AbstractSet[_Place], predicted: AbstractSet[_Place]) -> int:
+    """How many pairs of overlapping mentions a sweep from left to right finds, each mention in one pair at most."""
+    # The foremost stands last, where it can be taken off at no cost.
+    expected, found = sorted(gold, reverse=True), sorted(predicted, reverse=True)
+    pairs = 0
+    while expected and found:
+        document, start, end = expected[-1]
+        other_document, other_start, other_end = found[-1]
+        if document == other_document and start < other_end and other_start < end:
+            pairs += 1
+            expected.pop()
+            found.pop()
+        else:
+            # The one that begins first lies wholly before the other, and so before all that come after the other.
+            (expected if expected[-1] < found[-1] else found).pop()
+    return pairs
 
 
 def conlleval_f1(gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]) -> float:
