@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mtscale import __version__
+from mtscale import __version__, judge, names
+from mtscale.corpora.example import SPLITS
 from mtscale.errors import EXIT_FINISHED, ConfigError, MtscaleError
 from mtscale.run_summary import RunSummary, history, summarize
 from mtscale.runs import find_run, list_runs
@@ -53,6 +54,22 @@ def _parser() -> argparse.ArgumentParser:
             "--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)"
         )
         command.add_argument("--json", action="store_true", help="print JSON")
+
+    scoring = commands.add_parser("score", help="score stored predictions against the corpus' own gold")
+    scoring.add_argument("--task", required=True, metavar="T", help="a shipped task, or one of the recipe's")
+    scoring.add_argument("--recipe", metavar="NAME|FILE", help="where a task of your own is described")
+    scoring.add_argument("--data", metavar="DIR", help="folder of the corpora (default: MTSCALE_DATA)")
+    scoring.add_argument("--split", choices=SPLITS, default="test", help="default: test")
+    scoring.add_argument(
+        "--predictions",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="predictions/SPLIT.TASK.jsonl of a run; for a task with folds, all folds' files are scored together",
+    )
+    scoring.add_argument("--json", action="store_true", help="print JSON, with the whole report")
+    scoring.set_defaults(command=_score)
 
     machine = commands.add_parser("doctor", help="what this machine can do")
     machine.add_argument("--json", action="store_true", help="print JSON")
@@ -124,6 +141,17 @@ def _show_run(options: argparse.Namespace) -> int:
         for task, scores in summary["scores"].items()
     ]
     print(table(["task", "best epoch", "dev", "test", "floor"], rows))
+    return EXIT_FINISHED
+
+
+def _score(options: argparse.Namespace) -> int:
+    task, data_root = job.task_of(options.task, options.recipe, options.data)
+    score = judge.score_files(task, options.split, options.predictions, data_root)
+    if options.json:
+        print(json.dumps({"task": task.name, "values": score.values, "report": score.report}, indent=2))
+        return EXIT_FINISHED
+    rows = [[name, f"{value:.6f}"] for name, value in score.values.items() if name != names.SCORE]
+    print(table(["metric", f"{task.name}, {options.split}"], rows))
     return EXIT_FINISHED
 
 

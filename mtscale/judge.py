@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import (
+    Gold,
+    GoldValue,
     InferenceGold,
     PairExample,
     RelationGold,
@@ -21,14 +21,13 @@ from mtscale.corpora.example import (
     TaggedExample,
     TaggingGold,
 )
-from mtscale.inputs.encode import tag_words
+from mtscale.corpora.tags import tag_words
+from mtscale.errors import DataError
 from mtscale.metrics import floors, scoring
 from mtscale.metrics.scoring import TaskScore
 from mtscale.metrics.spans import Mention
+from mtscale.predictions import Prediction, load
 from mtscale.tasks import Kind, Task
-from mtscale.training.evaluate import Prediction
-
-TEST_LOOKS = "test_looks.jsonl"
 
 
 def score(task: Task, split: SplitName, predictions: Sequence[Prediction], data_root: Path | None) -> TaskScore:
@@ -36,8 +35,18 @@ def score(task: Task, split: SplitName, predictions: Sequence[Prediction], data_
 
     Raises:
         DataError: the gold cannot be read.
+        ValueError: as ``score_against``.
     """
-    gold = catalogue.read_gold(task, split, data_root)
+    return score_against(task, catalogue.read_gold(task, split, data_root), predictions)
+
+
+def score_against(task: Task, gold: Gold, predictions: Sequence[Prediction]) -> TaskScore:
+    """The task's metrics on a gold. For tagging the CoNLL reading is there when every prediction carries tags.
+
+    Raises:
+        DataError: the gold is empty or holds what the task does not declare.
+        ValueError: the predictions do not belong to the gold.
+    """
     if task.kind is Kind.SIMILARITY:
         scores = {prediction["id"]: prediction["score"] for prediction in predictions}
         return scoring.score_similarity(task, cast(SimilarityGold, gold), scores)
@@ -49,14 +58,34 @@ def score(task: Task, split: SplitName, predictions: Sequence[Prediction], data_
     return scoring.score_inference(task, cast(InferenceGold, gold), labels)
 
 
+def score_files(task: Task, split: SplitName, files: Sequence[Path], data_root: Path | None) -> TaskScore:
+    """The metrics of stored predictions. The files of a task with folds, one a fold, are scored as one test set.
+
+    Raises:
+        DataError: gold or predictions cannot be read, or do not belong together.
+    """
+    folds = range(task.folds) if task.folds and len(files) == task.folds else [task.fold]
+    gold: dict[str, GoldValue] = {}
+    for fold in folds:
+        gold.update(catalogue.read_gold(replace(task, fold=fold), split, data_root))
+    predictions = [prediction for file in files for prediction in load(file, task)]
+    try:
+        return score_against(task, cast(Gold, gold), predictions)
+    except ValueError as error:
+        raise DataError(f"{', '.join(map(str, files))}: {error} (task {task.name}, {split})") from None
+
+
 def _score_tagging(task: Task, gold: TaggingGold, predictions: Sequence[Prediction]) -> TaskScore:
     predicted: dict[str, set[Mention]] = defaultdict(set)
-    gold_tags = []
     for sentence in predictions:
         predicted[sentence["document"]].update(Mention(*span) for span in sentence["spans"])
+    if not all("tags" in sentence for sentence in predictions) or not predictions:
+        return scoring.score_tagging(task, gold, predicted)
+    gold_tags = []
+    for sentence in predictions:
         words = sentence["words"]
-        inside = [span for span in gold[sentence["document"]] if words and _touches(span, words)]
-        gold_tags.append(tag_words(words, inside))
+        mentions = gold.get(sentence["document"], frozenset())
+        gold_tags.append(tag_words(words, [span for span in mentions if words and _touches(span, words)]))
     return scoring.score_tagging(task, gold, predicted, gold_tags, [sentence["tags"] for sentence in predictions])
 
 
@@ -104,30 +133,3 @@ def _mentions(task: Task, split: SplitName, data_root: Path | None) -> Iterator[
     for example in _tagged(task, split, data_root):
         for span in example.spans:
             yield example.text[span.start - example.offset : span.end - example.offset], span.label
-
-
-def record_test_look(runs: Path, run: str, task: str, gold_hash: str, protocol: str) -> None:
-    """Write down, before the gold is opened, that a run looks at a test set (``test_looks.jsonl`` beside the runs)."""
-    look: Mapping[str, object] = {
-        "time": round(time.time(), 3),
-        "run": run,
-        "task": task,
-        "gold_hash": gold_hash,
-        "protocol": protocol,
-    }
-    with open(runs / TEST_LOOKS, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(look) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def count_test_looks(runs: Path) -> dict[str, int]:
-    """How often each task's test set was looked at from this runs folder."""
-    counts: dict[str, int] = defaultdict(int)
-    try:
-        lines = (runs / TEST_LOOKS).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    for line in lines:
-        counts[json.loads(line)["task"]] += 1
-    return dict(counts)

@@ -1,13 +1,13 @@
 """Tasks: a corpus, a kind, labels, a primary metric, a domain and an access. A task is data, not a subclass.
 
-The eight tasks of the paper's Table 1 and the five of the packaged sample stand in ``TASKS``. A task of one's own is
-a ``[[tasks]]`` table in a recipe with the same fields.
+The eight tasks of the paper's Table 1, the five of the packaged sample and one more stand in ``TASKS``. A task of
+one's own is a ``[[tasks]]`` table in a recipe with the same fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -41,9 +41,21 @@ class Task:
 
     ``labels``: tagging, the entity types; relation and inference, the classes in the order of the head's outputs;
     similarity, none. ``negative``: the relation class that means "no relation" and is left out of the F1.
-    ``files`` are relative to the folder ``corpus`` under the data root, or inside the package for ``packaged``
-    tasks. ``arguments`` (relation): the entity types of the two arguments, in the order of the pair.
-    ``relation``: the format's own name of the relation that makes a candidate positive, where it has one type.
+    ``files``: for each split the files or folders it is read from, relative to the folder ``corpus`` under the data
+    root, or inside the package for ``packaged`` tasks. ``arguments`` (relation): the entity types of the two
+    arguments, in the order of the pair. ``relation``: the format's own name of the relation that makes a candidate
+    positive, where it has one type. ``candidates``: "all" pairs of argument mentions in a sentence, or, for relations
+    stated between concepts of a whole document, the "closest" pair of mentions of each two concepts.
+
+    Where a corpus has no dev split, its dev documents are taken from the training files: those listed in
+    ``dev_documents`` (a file in the package's ``splits`` folder), or ``dev_fraction`` of them drawn with
+    ``split_seed``. Where it has no splits at all, ``folds`` cuts the documents of the training files into so many
+    parts, of which ``fold`` is test, the next one dev and the rest train.
+
+    ``loss_weight`` multiplies the task's loss.
+
+    ``columns``: where a general format finds what the task needs, {role: column name}. ``scheme``: how a column of
+    tags is to be read (IOB1, IOB2, BIOES), where the format cannot tell.
     """
 
     name: str
@@ -52,12 +64,21 @@ class Task:
     access: Access
     corpus: str
     format: str
-    files: Mapping[str, str]
+    files: Mapping[str, tuple[str, ...]]
     labels: tuple[str, ...] = ()
     negative: str | None = None
     arguments: tuple[str, str] | None = None
     relation: str | None = None
+    candidates: str = "all"
     score_range: tuple[float, float] | None = None
+    loss_weight: float = 1.0
+    dev_documents: str | None = None
+    dev_fraction: float | None = None
+    folds: int | None = None
+    fold: int = 0
+    split_seed: int = 1
+    columns: Mapping[str, str] = field(default_factory=dict)
+    scheme: str | None = None
     packaged: bool = False
     licence: str = ""
     source: str = ""
@@ -74,11 +95,11 @@ class Task:
 
 
 _BC5CDR_FILES = {
-    "train": "CDR_TrainingSet.PubTator.txt",
-    "dev": "CDR_DevelopmentSet.PubTator.txt",
-    "test": "CDR_TestSet.PubTator.txt",
+    "train": ("CDR_TrainingSet.PubTator.txt",),
+    "dev": ("CDR_DevelopmentSet.PubTator.txt",),
+    "test": ("CDR_TestSet.PubTator.txt",),
 }
-_SAMPLE_TSV_FILES = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
+_SAMPLE_TSV_FILES = {"train": ("train.tsv",), "dev": ("dev.tsv",), "test": ("test.tsv",)}
 
 _CDR_DISEASE = Task(
     name="cdr-disease",
@@ -88,7 +109,7 @@ _CDR_DISEASE = Task(
     access=Access.OPEN,
     corpus="cdr",
     format="pubtator",
-    files={"train": "train.pubtator.txt", "dev": "dev.pubtator.txt", "test": "test.pubtator.txt"},
+    files={"train": ("train.pubtator.txt",), "dev": ("dev.pubtator.txt",), "test": ("test.pubtator.txt",)},
     packaged=True,
     licence="US Government work, public domain",
     source="BioCreative V CDR, Li et al. 2016, doi:10.1093/database/baw068",
@@ -105,7 +126,8 @@ SAMPLE_TASKS: tuple[Task, ...] = (
         negative="none",
         arguments=("Chemical", "Disease"),
         relation="CID",
-        files={**_CDR_DISEASE.files, "train": "train-relation.pubtator.txt"},
+        candidates="closest",
+        files={**_CDR_DISEASE.files, "train": ("train.pubtator.txt", "train-more.pubtator.txt")},
     ),
     replace(
         _CDR_DISEASE,
@@ -140,7 +162,7 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.DUA,
         corpus="clinicalsts",
         format="clinicalsts",
-        files={"train": "clinicalSTS.train.txt", "test": "clinicalSTS.test.txt"},
+        files={"train": ("clinicalSTS.train.txt",), "test": ("clinicalSTS.test.txt",)},
         score_range=(0.0, 5.0),
         source="Wang et al. 2018, doi:10.1007/s10579-018-9431-1",
     ),
@@ -152,7 +174,7 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.DUA,
         corpus="ShAReCLEFEHealthCorpus",
         format="shareclef",
-        files={"train": "Task1TrainSetCorpus199", "test": "Task1TestSetCorpus100"},
+        files={"train": ("Task1TrainSetCorpus199",), "test": ("Task1TestSetCorpus100",)},
         source="Suominen et al. 2013, doi:10.1007/978-3-642-40802-1_24",
     ),
     Task(
@@ -164,7 +186,7 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.DUA,
         corpus="i2b2-2010",
         format="i2b2",
-        files={"train": "concept_assertion_relation_training_data", "test": "reference_standard_for_test_data"},
+        files={"train": ("concept_assertion_relation_training_data",), "test": ("reference_standard_for_test_data",)},
         source="Uzuner et al. 2011, doi:10.1136/amiajnl-2011-000203",
     ),
     Task(
@@ -175,7 +197,7 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.DUA,
         corpus="mednli",
         format="mednli",
-        files={"train": "mli_train_v1.jsonl", "dev": "mli_dev_v1.jsonl", "test": "mli_test_v1.jsonl"},
+        files={"train": ("mli_train_v1.jsonl",), "dev": ("mli_dev_v1.jsonl",), "test": ("mli_test_v1.jsonl",)},
         source="Romanov and Shivade 2018, doi:10.18653/v1/D18-1187",
     ),
     replace(_CDR_DISEASE, name="bc5cdr-disease", corpus="bc5cdr", files=_BC5CDR_FILES, packaged=False),
@@ -192,7 +214,7 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.OPEN,
         corpus="ddi2013",
         format="ddi",
-        files={"train": "DDICorpus/Train", "test": "DDICorpus/Test"},
+        files={"train": ("DDICorpus/Train",), "test": ("DDICorpus/Test",)},
         licence="CC BY-NC 4.0",
         source="Herrero-Zazo et al. 2013, doi:10.1016/j.jbi.2013.07.011",
     ),
@@ -206,10 +228,26 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.OPEN,
         corpus="chemprot",
         format="chemprot",
-        files={"train": "chemprot_training", "dev": "chemprot_development", "test": "chemprot_test_gs"},
+        files={"train": ("chemprot_training",), "dev": ("chemprot_development",), "test": ("chemprot_test_gs",)},
         licence="none stated by the authors",
         source="Krallinger et al. 2017, BioCreative VI",
     ),
 )
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (*SAMPLE_TASKS, *BLUE_TASKS)}
+EXTRA_TASKS: tuple[Task, ...] = (
+    Task(
+        name="biosses",
+        kind=Kind.SIMILARITY,
+        domain="biomedical",
+        access=Access.OPEN,
+        corpus="biosses",
+        format="tsv",
+        files={"train": ("biosses_all.tsv",)},
+        score_range=(0.0, 4.0),
+        folds=5,
+        licence="GPL-3.0",
+        source="Sogancioglu et al. 2017, doi:10.1093/bioinformatics/btx238",
+    ),
+)
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (*SAMPLE_TASKS, *BLUE_TASKS, *EXTRA_TASKS)}

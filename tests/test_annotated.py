@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import strategies as st
 
 from mtscale.corpora import annotated
 from mtscale.corpora.annotated import Document, Mention, Relation
-from mtscale.corpora.example import Span
+from mtscale.corpora.example import GoldItem, GoldValue, Span
 from mtscale.errors import ConfigError
 from mtscale.tasks import TASKS, Task
 
-DISEASE, RELATION, SIMILARITY = TASKS["cdr-disease"], TASKS["cdr-relation"], TASKS["cdr-similarity"]
+DISEASE, CLOSEST, SIMILARITY = TASKS["cdr-disease"], TASKS["cdr-relation"], TASKS["cdr-similarity"]
+RELATION = replace(CLOSEST, candidates="all")
 BOTH = replace(DISEASE, labels=("Disease", "Chemical"))
 
 
@@ -25,6 +27,10 @@ def document(
         start = text.index(part)
         mentions.append(Mention(start, start + len(part), type_, tuple(concepts.split("|")) if concepts else ()))
     return Document("7", text, title, tuple(mentions), tuple(Relation(*relation) for relation in relations))
+
+
+def by_id(gold: Iterable[GoldItem]) -> dict[str, GoldValue]:
+    return {item.id: item.value for item in gold}
 
 
 TWO = document(
@@ -71,7 +77,7 @@ def test_of_nested_or_equal_spans_of_one_type_the_longest_is_kept() -> None:
     (example,) = annotated.tagged_examples(BOTH, [document(text, twice)])
     kept = (Span(0, 19, "Disease"), Span(6, 11, "Chemical"), Span(12, 25, "Disease"))
     assert example.spans == kept
-    assert annotated.tagging_gold(BOTH, [document(text, twice)]) == {
+    assert by_id(annotated.tagging_gold(BOTH, [document(text, twice)])) == {
         "7": {*kept, Span(0, 5, "Disease"), Span(6, 19, "Disease")}
     }
 
@@ -80,8 +86,8 @@ def test_a_mention_across_a_sentence_end_is_in_the_gold_alone() -> None:
     crossing = document("It has lead. Acetate is it.", [("lead. Acetate", "Chemical", "C1")])
     task = TASKS["cdr-chemical"]
     assert [one.spans for one in annotated.tagged_examples(task, [crossing])] == [(), ()]
-    assert annotated.tagging_gold(task, [crossing]) == {"7": {Span(7, 20, "Chemical")}}
-    assert annotated.tagging_gold(DISEASE, [crossing]) == {"7": frozenset()}
+    assert by_id(annotated.tagging_gold(task, [crossing])) == {"7": {Span(7, 20, "Chemical")}}
+    assert by_id(annotated.tagging_gold(DISEASE, [crossing])) == {"7": frozenset()}
 
 
 def test_relation_examples_are_the_pairs_of_a_sentence_with_distant_labels() -> None:
@@ -90,34 +96,53 @@ def test_relation_examples_are_the_pairs_of_a_sentence_with_distant_labels() -> 
     assert first.arguments == (Span(0, 7, "Chemical"), Span(8, 14, "Disease"))
     assert second.id == "7.s1.21-25.33-57"
     assert first.labels == second.labels == ("induces",)
-    assert annotated.relation_gold(RELATION, [TWO]) == {first.id: ("induces",), second.id: ("induces",)}
+    assert by_id(annotated.relation_gold(RELATION, [TWO])) == {first.id: ("induces",), second.id: ("induces",)}
 
 
 def test_only_the_tasks_relation_in_its_direction_makes_a_pair_positive() -> None:
     for relation in [("XYZ", "C1", "D1"), ("CID", "D1", "C1"), ("CID", "C1", "D2")]:
         one = document("lead tremor", [("lead", "Chemical", "C1"), ("tremor", "Disease", "D1")], relation)
-        assert list(annotated.relation_gold(RELATION, [one]).values()) == [("none",)]
+        assert list(by_id(annotated.relation_gold(RELATION, [one])).values()) == [("none",)]
 
 
 def test_overlapping_arguments_are_candidates_and_ids_are_unique() -> None:
     marks = [("lead poisoning", "Disease", "D1"), ("lead", "Chemical", "C1"), ("lead", "Chemical", "C2")]
     one = document("lead poisoning", marks, ("CID", "C2", "D1"))
-    assert annotated.relation_gold(RELATION, [one]) == {"7.s0.0-4.0-14": ("induces",)}
+    assert by_id(annotated.relation_gold(RELATION, [one])) == {"7.s0.0-4.0-14": ("induces",)}
     assert len(list(annotated.relation_examples(RELATION, [one]))) == 1
+
+
+def test_the_closest_pair_of_mentions_stands_for_two_concepts() -> None:
+    # Lead meets tremor three times (gaps 11, 1 and again 1) and the composite mention, which also names rigor, once.
+    text = "Lead may cause tremor. The tremor lead gave. Tremor, iron lead. Lead or tremors and rigor."
+    at = [(0, 4), (15, 21), (27, 33), (34, 38), (45, 51), (53, 57), (58, 62), (64, 68), (72, 89)]
+    types = [("Chemical", "C1"), ("Disease", "D1"), ("Disease", "D1"), ("Chemical", "C1"), ("Disease", "D1")]
+    types += [("Chemical", ""), ("Chemical", "C1"), ("Chemical", "C1"), ("Disease", "D1|D2")]
+    mentions = tuple(
+        Mention(*place, type_, tuple(filter(None, concepts.split("|"))))
+        for place, (type_, concepts) in zip(at, types, strict=True)
+    )
+    one = Document("7", text, 0, mentions, (Relation("CID", "C1", "D2"),))
+    assert by_id(annotated.relation_gold(CLOSEST, [one])) == {
+        "7.s1.34-38.27-33": ("none",),
+        "7.s2.53-57.45-51": ("none",),
+        "7.s3.64-68.72-89": ("induces",),
+    }
+    assert annotated.uncovered_relations(CLOSEST, [one]) == (0, 1)
 
 
 def test_without_a_relation_name_the_labels_are_the_relations() -> None:
     task = replace(RELATION, relation=None, labels=("none", "CID", "XYZ"))
     marks = [("lead", "Chemical", "C1"), ("tremor", "Disease", "D1")]
     one = document("lead tremor", marks, ("XYZ", "C1", "D1"), ("CID", "C1", "D1"), ("none", "C1", "D1"))
-    assert list(annotated.relation_gold(task, [one]).values()) == [("CID", "XYZ")]
+    assert list(by_id(annotated.relation_gold(task, [one])).values()) == [("CID", "XYZ")]
 
 
 def test_arguments_of_one_type_give_each_pair_once_in_either_direction() -> None:
     task = replace(RELATION, arguments=("Chemical", "Chemical"))
     marks = [("lead", "Chemical", "C1"), ("iron", "Chemical", "C2"), ("zinc", "Chemical", "C3")]
     one = document("lead, iron, zinc", marks, ("CID", "C2", "C1"))
-    gold = annotated.relation_gold(task, [one])
+    gold = by_id(annotated.relation_gold(task, [one]))
     assert gold == {"7.s0.0-4.6-10": ("induces",), "7.s0.0-4.12-16": ("none",), "7.s0.6-10.12-16": ("none",)}
     assert annotated.uncovered_relations(task, [one]) == (0, 1)
 
@@ -161,7 +186,8 @@ def random_document(draw: st.DrawFn) -> Document:
 @settings(deadline=None, max_examples=200)
 @given(one=random_document())
 def test_examples_agree_with_the_document_and_the_gold(one: Document) -> None:
-    gold = annotated.tagging_gold(BOTH, [one])["7"]
+    gold = by_id(annotated.tagging_gold(BOTH, [one]))["7"]
+    assert isinstance(gold, frozenset)
     assert gold == {Span(mention.start, mention.end, mention.type) for mention in one.mentions}
     for tagged in annotated.tagged_examples(BOTH, [one]):
         end = tagged.offset + len(tagged.text)
@@ -174,6 +200,8 @@ def test_examples_agree_with_the_document_and_the_gold(one: Document) -> None:
             )
     related = {(relation.first, relation.second) for relation in one.relations}
     examples = list(annotated.relation_examples(RELATION, [one]))
+    closest = list(annotated.relation_examples(CLOSEST, [one]))
+    assert [example for example in examples if example in closest] == closest
     assert len({example.id for example in examples}) == len(examples)
     found = set()
     for example in examples:

@@ -113,6 +113,8 @@ def test_content_labels_and_encoder_make_another_key(
     assert not is_new()
     assert is_new(max_pieces=65)
     assert is_new(task=replace(NLI, labels=NLI.labels[::-1]))
+    assert is_new(task=replace(NLI, candidates="closest"))
+    assert not is_new(task=replace(NLI, source="elsewhere"))
     other = type(tiny_vocabulary.backend).from_str(tiny_vocabulary.backend.to_str())
     other.add_tokens(["rat"])
     assert is_new(vocabulary=replace(tiny_vocabulary, backend=other))

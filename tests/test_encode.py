@@ -25,8 +25,9 @@ from mtscale.inputs.encode import (
     tag_words,
     truncate_pair,
 )
+from mtscale.predictions import Prediction
 from mtscale.tasks import TASKS, Task
-from mtscale.training.evaluate import Prediction, _join_sentences
+from mtscale.training.evaluate import _join_sentences
 
 STS, NLI, RELATION, NER = (
     TASKS[name] for name in ("cdr-similarity", "evidence-inference", "cdr-relation", "cdr-disease")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtscale import recipe
-from mtscale.corpora.catalogue import corpus_file
+from mtscale.corpora.catalogue import corpus_files
 from mtscale.errors import ConfigError
 from mtscale.recipe import RECIPES, FinetuneSettings, Recipe, StageSettings
 from mtscale.recipe_errors import line_of, nearest
@@ -158,7 +158,7 @@ def test_a_value_that_may_be_one_of_two_things_is_one_problem(tmp_path: Path) ->
     [
         ("", "no shipped task 'own'"),
         ('kind = "tagging"\nlabels = ["A"]', "task 'own' lacks format, files"),
-        ('kind = "tagging"\nformat = "x"\nfiles = {train = "a", dev = "b"}', "files needs train, dev and test"),
+        ('kind = "tagging"\nformat = "x"\nfiles = {train = "a", dev = "b"}', "files needs train, dev, test, found"),
         ('kind = "tagging"\nformat = "x"\nfiles = FILES', "labels must be given, each once"),
         ('kind = "inference"\nformat = "x"\nfiles = FILES\nlabels = ["a", "a"]', "labels must be given, each once"),
         ('kind = "relation"\nformat = "x"\nfiles = FILES\nlabels = ["a"]\nnegative = "b"', "negative must be one of"),
@@ -305,15 +305,15 @@ def test_own_files_lie_under_the_data_root_else_beside_the_recipe(
     for data_root in (None, root):
         task = own.resolve(data_root, Path("."))
         assert Path(task.corpus) == tmp_path
-        assert corpus_file(task, "dev", data_root) == tmp_path / "dev.txt"
+        assert corpus_files(task, "dev", data_root) == [tmp_path / "dev.txt"]
     for name in ("train.txt", "dev.txt", "test.txt"):
         (root / name).touch()
-    assert corpus_file(own.resolve(root, tmp_path), "dev", root) == root / "dev.txt"
+    assert corpus_files(own.resolve(root, tmp_path), "dev", root) == [root / "dev.txt"]
 
 
 def test_a_table_becomes_the_task_it_describes(tmp_path: Path) -> None:
     shipped, own, pairs = (table.resolve(None, tmp_path) for table in load(tmp_path, OWN).tasks)
-    assert shipped is TASKS["cdr-disease"]
+    assert shipped == TASKS["cdr-disease"]
     assert (own.name, own.kind, own.format, own.domain) == ("ward-notes", Kind.RELATION, "pubtator", "clinical")
     assert (own.labels, own.negative, own.arguments, own.relation) == (
         ("treats", "none"),
@@ -321,7 +321,7 @@ def test_a_table_becomes_the_task_it_describes(tmp_path: Path) -> None:
         ("Drug", "Problem"),
         "T",
     )
-    assert own.files == {"train": "train.txt", "dev": "dev.txt", "test": "test.txt"}
+    assert own.files == {"train": ("train.txt",), "dev": ("dev.txt",), "test": ("test.txt",)}
     assert not own.packaged
     assert (pairs.kind, pairs.score_range, pairs.access) == (Kind.SIMILARITY, (0.0, 5.0), Access.OPEN)
 

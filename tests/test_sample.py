@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mtscale.corpora.catalogue import SAMPLE_FOLDER, corpus_file, corpus_folder, read_examples, read_gold
+from mtscale.corpora.catalogue import SAMPLE_FOLDER, corpus_files, corpus_folder, read_examples, read_gold
 from mtscale.corpora.example import SPLITS, PairExample, RelationExample, Span, SplitName, TaggedExample
 from mtscale.sample import make
 from mtscale.tasks import SAMPLE_TASKS, TASKS, Kind, Task
@@ -23,7 +23,7 @@ def shipped() -> list[Path]:
 
 
 def original_text(split: SplitName, task: str = "cdr-disease") -> str:
-    return corpus_file(TASKS[task], split, None).read_text(encoding="ascii")
+    return "".join(path.read_text(encoding="ascii") for path in corpus_files(TASKS[task], split, None))
 
 
 def document_texts(split: SplitName, task: str = "cdr-disease") -> dict[str, str]:
@@ -151,7 +151,8 @@ def test_the_counts_in_the_readme_are_those_of_the_files() -> None:
         assert table["cdr-relation: pairs"] == table["cdr-relation: induces"] + table["cdr-relation: none"]
         assert table["cdr-relation: of these, in no sentence"] == relations_in_no_sentence(split)
         for name in ("cdr-similarity", "evidence-inference"):
-            lines = corpus_file(TASKS[name], split, None).read_text(encoding="utf-8").split("\n")[1:-1]
+            (path,) = corpus_files(TASKS[name], split, None)
+            lines = path.read_text(encoding="utf-8").split("\n")[1:-1]
             assert table[f"{name}: pairs"] == len(lines)
         classes = Counter(line.rsplit("\t", 1)[1] for line in lines)
         assert {label: table[f"evidence-inference: {label}"] for label in classes} == dict(classes)

@@ -105,7 +105,7 @@ class Mixture:
     def _table(self, task: Task) -> dict[str, object]:
         table: dict[str, object] = {"name": f"small-{task.name}", "kind": task.kind.value, "format": task.format}
         table["labels"] = task.labels
-        table["files"] = {split: f"{task.corpus}.{name}" for split, name in task.files.items()}
+        table["files"] = {split: [f"{task.corpus}.{name}" for name in names] for split, names in task.files.items()}
         optional = {"negative": task.negative, "arguments": task.arguments, "relation": task.relation}
         table.update({key: value for key, value in optional.items() if value is not None})
         return table

@@ -6,12 +6,12 @@ they stay in the gold of tagging, where they count as misses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import NamedTuple
 
-from mtscale.corpora.example import Example, Gold, RelationExample, Span, TaggedExample
+from mtscale.corpora.example import Example, GoldItem, RelationExample, Span, TaggedExample
 from mtscale.corpora.sentences import split_sentences
 from mtscale.errors import ConfigError
 from mtscale.tasks import Kind, Task
@@ -38,17 +38,21 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A title and an abstract joined by one blank; the title is ``text[:title_end]``."""
+    """A title and an abstract joined by one blank; the title is ``text[:title_end]``.
+
+    ``boundaries`` are the further offsets that no sentence crosses, where a format gives some (paragraphs, passages).
+    """
 
     id: str
     text: str
     title_end: int
     mentions: tuple[Mention, ...]
     relations: tuple[Relation, ...]
+    boundaries: tuple[int, ...] = ()
 
     def sentences(self) -> list[tuple[int, int]]:
         """The offsets of the sentences; the end of the title always ends one."""
-        return split_sentences(self.text, (self.title_end,))
+        return split_sentences(self.text, (self.title_end, *self.boundaries))
 
     def mentions_inside(self, start: int, end: int) -> list[Mention]:
         """The mentions that lie entirely in ``text[start:end]``, in the file's order."""
@@ -68,7 +72,7 @@ def examples(task: Task, documents: Iterable[Document]) -> Iterator[Example]:
     raise _wrong_kind(task)
 
 
-def gold(task: Task, documents: Iterable[Document]) -> Gold:
+def gold(task: Task, documents: Iterable[Document]) -> Iterator[GoldItem]:
     """The gold of a tagging or relation task.
 
     Raises:
@@ -94,13 +98,17 @@ def tagged_examples(task: Task, documents: Iterable[Document]) -> Iterator[Tagge
             )
 
 
-def tagging_gold(task: Task, documents: Iterable[Document]) -> dict[str, frozenset[Span]]:
+def tagging_gold(task: Task, documents: Iterable[Document]) -> Iterator[GoldItem]:
     """Every mention of the task's types by document, also those that no sentence holds whole."""
-    return {document.id: frozenset(_spans(task, document.mentions)) for document in documents}
+    for document in documents:
+        yield GoldItem(document.id, document.id, frozenset(_spans(task, document.mentions)))
 
 
 def relation_examples(task: Task, documents: Iterable[Document]) -> Iterator[RelationExample]:
-    """One example for each pair of argument mentions in a sentence.
+    """One example for each pair of argument mentions in a sentence, or for the closest pairs alone.
+
+    A task whose ``candidates`` are "closest" has, for each pair of concepts that meets in a sentence of a document,
+    the mention pair with the fewest characters between; of equally close ones the first.
 
     The id is ``<document>.s<number>.<start1>-<end1>.<start2>-<end2>``. The labels are distant: a pair is positive when
     the document relates any concept of the first mention to any of the second, whatever the sentence says.
@@ -112,13 +120,13 @@ def relation_examples(task: Task, documents: Iterable[Document]) -> Iterator[Rel
     return (example for document in documents for example in _document_examples(scheme, document))
 
 
-def relation_gold(task: Task, documents: Iterable[Document]) -> dict[str, tuple[str, ...]]:
+def relation_gold(task: Task, documents: Iterable[Document]) -> Iterator[GoldItem]:
     """The labels of every candidate pair by example id.
 
     Raises:
         ConfigError: as ``relation_examples``.
     """
-    return {example.id: example.labels for example in relation_examples(task, documents)}
+    return (GoldItem(example.document, example.id, example.labels) for example in relation_examples(task, documents))
 
 
 class Coverage(NamedTuple):
@@ -156,6 +164,7 @@ class _Scheme(NamedTuple):
     arguments: tuple[str, str]
     negative: str
     classes: dict[str, str]
+    closest: bool
 
     @classmethod
     def of(cls, task: Task) -> _Scheme:
@@ -164,29 +173,79 @@ class _Scheme(NamedTuple):
                 f"task {task.name}: a relation task on documents with mentions needs `arguments` (two entity "
                 "types) and `negative` (the label of unrelated pairs); give both"
             )
+        closest = task.candidates == "closest"
         if task.relation is None:
-            return cls(task.arguments, task.negative, {label: label for label in task.positives})
+            return cls(task.arguments, task.negative, {label: label for label in task.positives}, closest)
         if len(task.positives) != 1:
             raise ConfigError(
                 f"task {task.name}: `relation` names one relation and needs one label besides `negative`, found "
                 f"{len(task.positives)}; leave `relation` out to take the labels as the names of the relations"
             )
-        return cls(task.arguments, task.negative, {task.relation: task.positives[0]})
+        return cls(task.arguments, task.negative, {task.relation: task.positives[0]}, closest)
+
+
+class _Candidate(NamedTuple):
+    """Two mentions in the sentence ``text[start:end]`` of a document; ``number`` is the sentence's."""
+
+    number: int
+    start: int
+    end: int
+    first: Mention
+    second: Mention
 
 
 def _document_examples(scheme: _Scheme, document: Document) -> Iterator[RelationExample]:
-    for number, (start, end) in enumerate(document.sentences()):
-        for first, second in _pairs(scheme, document.mentions_inside(start, end)):
-            found = {relation.type for relation in document.relations if _joins(relation, first, second)}
-            labels = tuple(label for relation, label in scheme.classes.items() if relation in found)
-            yield RelationExample(
-                id=f"{document.id}.s{number}.{first.start}-{first.end}.{second.start}-{second.end}",
-                document=document.id,
-                text=document.text[start:end],
-                offset=start,
-                arguments=(Span(first.start, first.end, first.type), Span(second.start, second.end, second.type)),
-                labels=labels or (scheme.negative,),
-            )
+    related = _related(scheme, document)
+    for number, start, end, first, second in _candidates(scheme, document):
+        found = {type_ for pair in product(first.concepts, second.concepts) for type_ in related.get(pair, ())}
+        labels = tuple(label for relation, label in scheme.classes.items() if relation in found)
+        yield RelationExample(
+            id=f"{document.id}.s{number}.{first.start}-{first.end}.{second.start}-{second.end}",
+            document=document.id,
+            text=document.text[start:end],
+            offset=start,
+            arguments=(Span(first.start, first.end, first.type), Span(second.start, second.end, second.type)),
+            labels=labels or (scheme.negative,),
+        )
+
+
+def _related(scheme: _Scheme, document: Document) -> dict[tuple[str, str], set[str]]:
+    """The types of a document's relations by their two concepts, in both orders if both arguments have one type."""
+    related: dict[tuple[str, str], set[str]] = {}
+    for relation in document.relations:
+        related.setdefault((relation.first, relation.second), set()).add(relation.type)
+        if scheme.arguments[0] == scheme.arguments[1]:
+            related.setdefault((relation.second, relation.first), set()).add(relation.type)
+    return related
+
+
+def _candidates(scheme: _Scheme, document: Document) -> list[_Candidate]:
+    """The candidates of a document in text order."""
+    candidates = [
+        _Candidate(number, start, end, first, second)
+        for number, (start, end) in enumerate(document.sentences())
+        for first, second in _pairs(scheme, document.mentions_inside(start, end))
+    ]
+    if not scheme.closest:
+        return candidates
+    closest: dict[tuple[Hashable, Hashable], _Candidate] = {}
+    for candidate in candidates:
+        for pair in product(_concepts(candidate.first), _concepts(candidate.second)):
+            if pair not in closest or _gap(candidate) < _gap(closest[pair]):
+                closest[pair] = candidate
+    kept = set(closest.values())
+    return [candidate for candidate in candidates if candidate in kept]
+
+
+def _concepts(mention: Mention) -> Sequence[Hashable]:
+    """What a mention names; one without a known concept names itself."""
+    return mention.concepts or ((mention.start, mention.end),)
+
+
+def _gap(candidate: _Candidate) -> int:
+    """The characters between the two mentions; negative where they overlap."""
+    first, second = candidate.first, candidate.second
+    return max(second.start - first.end, first.start - second.end)
 
 
 def _pairs(scheme: _Scheme, mentions: list[Mention]) -> Iterator[tuple[Mention, Mention]]:

@@ -1,16 +1,17 @@
-"""The catalogue: which reader reads a task's format, and where the task's files lie.
+"""The catalogue: which reader reads a task's format, where the task's files lie, and what of them is in a split.
 
 A new format is one file with ``read_examples`` and ``read_gold``, and one line in ``READERS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from mtscale.corpora import pairs_tsv, pubtator
-from mtscale.corpora.example import Example, Gold, SplitName
+from mtscale.corpora import bioc, blue, brat, conll, pubtator, tables
+from mtscale.corpora.example import Example, Gold, GoldItem, GoldValue, SplitName
+from mtscale.corpora.splits import Membership, membership, source_split
 from mtscale.errors import ConfigError, DataError
 from mtscale.tasks import Task
 
@@ -18,15 +19,21 @@ SAMPLE_FOLDER = Path(__file__).parents[1] / "sample"
 
 
 class Reader(NamedTuple):
-    """The two functions of a format; both take a task and the file or folder of one split."""
+    """The two functions of a format; both take a task and the files or folders of one split."""
 
-    examples: Callable[[Task, Path], Iterator[Example]]
-    gold: Callable[[Task, Path], Gold]
+    examples: Callable[[Task, Sequence[Path]], Iterator[Example]]
+    gold: Callable[[Task, Sequence[Path]], Iterator[GoldItem]]
 
 
 READERS: Mapping[str, Reader] = {
+    "bioc": Reader(bioc.read_examples, bioc.read_gold),
+    "brat": Reader(brat.read_examples, brat.read_gold),
+    "conll": Reader(conll.read_examples, conll.read_gold),
     "pubtator": Reader(pubtator.read_examples, pubtator.read_gold),
-    "tsv": Reader(pairs_tsv.read_examples, pairs_tsv.read_gold),
+    "tsv": Reader(tables.read_examples, tables.read_gold),
+    "csv": Reader(tables.read_examples, tables.read_gold),
+    "jsonl": Reader(tables.read_examples, tables.read_gold),
+    "blue": Reader(blue.read_examples, blue.read_gold),
 }
 
 
@@ -35,9 +42,11 @@ def read_examples(task: Task, split: SplitName, data_root: Path | None) -> Itera
 
     Raises:
         ConfigError: the format has no reader, the task has no such split, or there is no data root.
-        DataError: the file is missing or malformed (a malformed one while iterating).
+        DataError: a file is missing or malformed (a malformed one while iterating).
     """
-    return _reader(task).examples(task, corpus_file(task, split, data_root))
+    reader, paths = _reader(task), corpus_files(task, split, data_root)
+    examples, keep = reader.examples(task, paths), _membership(task, split, paths)
+    return examples if keep is None else (example for example in examples if keep(example.document))
 
 
 def read_gold(task: Task, split: SplitName, data_root: Path | None) -> Gold:
@@ -46,22 +55,27 @@ def read_gold(task: Task, split: SplitName, data_root: Path | None) -> Gold:
     Raises:
         ConfigError, DataError: as ``read_examples``.
     """
-    return _reader(task).gold(task, corpus_file(task, split, data_root))
+    reader, paths = _reader(task), corpus_files(task, split, data_root)
+    keep = _membership(task, split, paths)
+    gold: dict[str, GoldValue] = {
+        item.id: item.value for item in reader.gold(task, paths) if keep is None or keep(item.document)
+    }
+    return cast(Gold, gold)
 
 
-def corpus_file(task: Task, split: SplitName, data_root: Path | None) -> Path:
-    """The file, or the folder where a format has one, of a split.
+def corpus_files(task: Task, split: SplitName, data_root: Path | None) -> list[Path]:
+    """The files, or the folders where a format has such, that a split is read from.
 
     Raises:
         ConfigError: the task has no such split, or there is no data root.
-        DataError: the file does not exist.
+        DataError: one of them does not exist.
     """
-    if split not in task.files:
-        raise ConfigError(f"task {task.name}: no file is given for {split}, only for {', '.join(task.files)}")
-    path = corpus_folder(task, data_root) / task.files[split]
-    if not path.exists():
-        raise DataError(f"task {task.name}: expected the {split} file at {path}, found nothing there")
-    return path
+    folder = corpus_folder(task, data_root)
+    paths = [folder / name for name in task.files[source_split(task, split)]]
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"task {task.name}: expected the {split} file at {path}, found nothing there")
+    return paths
 
 
 def corpus_folder(task: Task, data_root: Path | None) -> Path:
@@ -88,3 +102,7 @@ def _reader(task: Task) -> Reader:
     if task.format not in READERS:
         raise ConfigError(f"task {task.name}: expected one of the formats {', '.join(READERS)}, found {task.format!r}")
     return READERS[task.format]
+
+
+def _membership(task: Task, split: SplitName, paths: Sequence[Path]) -> Membership | None:
+    return membership(task, split, lambda: (item.document for item in _reader(task).gold(task, paths)))

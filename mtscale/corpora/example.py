@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 SplitName = Literal["train", "dev", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
@@ -40,13 +40,14 @@ class RelationExample:
 
     ``text`` is the sentence as the document has it and ``offset`` its start there; the arguments carry their
     entity type as label. ``labels`` holds one class, or several where the corpus gives a pair two relations.
+    ``arguments`` is None where the format has replaced them in the text already (``@CHEMICAL$``) and kept no offsets.
     """
 
     id: str
     document: str
     text: str
     offset: int
-    arguments: tuple[Span, Span]
+    arguments: tuple[Span, Span] | None
     labels: tuple[str, ...]
 
 
@@ -67,6 +68,17 @@ class TaggedExample:
 
 
 Example = PairExample | RelationExample | TaggedExample
+
+GoldValue = float | str | tuple[str, ...] | frozenset[Span]
+
+
+class GoldItem(NamedTuple):
+    """One entry of the gold: a pair's score, class or relations by its id, a document's mentions by the document's."""
+
+    document: str
+    id: str
+    value: GoldValue
+
 
 SimilarityGold = Mapping[str, float]
 InferenceGold = Mapping[str, str]

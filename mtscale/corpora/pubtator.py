@@ -11,16 +11,15 @@ is none; a seventh column spells out the parts of a composite mention and is not
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from mtscale.corpora import annotated
 from mtscale.corpora.annotated import Document, Mention, Relation
-from mtscale.corpora.example import Example, Gold
+from mtscale.corpora.example import Example, GoldItem
+from mtscale.corpora.lines import Line, numbered_lines
 from mtscale.errors import DataError
 from mtscale.tasks import Task
 
@@ -31,86 +30,48 @@ _ABSTRACT = re.compile(r"([^|\s]+)\|a\|(.*)", re.DOTALL)
 _OFFSET = re.compile(r"[0-9]{1,9}")
 
 
-def read_examples(task: Task, path: Path) -> Iterator[Example]:
-    """The examples of a tagging or relation task in a PubTator file.
+def read_examples(task: Task, paths: Sequence[Path]) -> Iterator[Example]:
+    """The examples of a tagging or relation task in PubTator files.
 
     Raises:
         ConfigError: the task cannot be read from documents with mentions.
         DataError: as ``read_documents``.
     """
-    return annotated.examples(task, read_documents(path))
+    return annotated.examples(task, read_documents(*paths))
 
 
-def read_gold(task: Task, path: Path) -> Gold:
-    """The gold of a tagging or relation task in a PubTator file.
+def read_gold(task: Task, paths: Sequence[Path]) -> Iterator[GoldItem]:
+    """The gold of a tagging or relation task in PubTator files.
 
     Raises:
         ConfigError, DataError: as ``read_examples``.
     """
-    return annotated.gold(task, read_documents(path))
+    return annotated.gold(task, read_documents(*paths))
 
 
-def read_documents(path: Path) -> Iterator[Document]:
-    """Read a file one document at a time.
+def read_documents(*paths: Path) -> Iterator[Document]:
+    """Read files one document at a time.
 
     A file cut between two annotation lines cannot be told from a whole one; any other cut is an error.
 
     Raises:
-        DataError: the file is empty or malformed, with file and line.
+        DataError: a file is empty or malformed, with file and line.
     """
     seen: set[str] = set()
-    for blank, lines in groupby(numbered_lines(path), key=lambda line: not line.text.strip()):
-        if blank:
-            continue
-        first, *rest = lines
-        document = _document(first, rest)
-        if document.id in seen:
-            raise first.error(f"document {document.id} occurs a second time; ids must be unique in a file")
-        seen.add(document.id)
-        yield document
-    if not seen:
-        raise DataError(f"{path}: expected at least one document, found an empty file")
-
-
-class Line(NamedTuple):
-    """A line of a text file without its line end, and where it stands (numbers from 1)."""
-
-    path: Path
-    number: int
-    text: str
-
-    def error(self, message: str) -> DataError:
-        """An error that names this line."""
-        return DataError(f"{self.path}:{self.number}: {message}")
-
-
-def numbered_lines(path: Path) -> Iterator[Line]:
-    r"""The lines of a UTF-8 file, ended by ``\n`` or ``\r\n``; a byte order mark is dropped.
-
-    Raises:
-        DataError: the file cannot be opened, a line is not UTF-8, or the last one has no line end.
-    """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from None
-    with file:
-        for number, raw in enumerate(file, start=1):
-            if number == 1:
-                raw = raw.removeprefix(codecs.BOM_UTF8)
-            if not raw.endswith(b"\n"):
-                raise DataError(
-                    f"{path}:{number}: expected a line end, found the end of the file: it may have been cut; "
-                    "fetch it again, or add a line end if it is whole"
-                )
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: expected UTF-8, found byte 0x{raw[error.start]:02x} at position {error.start} "
-                    "of the line; convert the file"
-                ) from None
-            yield Line(path, number, text.removesuffix("\n").removesuffix("\r"))
+    for path in paths:
+        empty = True
+        for blank, lines in groupby(numbered_lines(path), key=lambda line: not line.text.strip()):
+            if blank:
+                continue
+            empty = False
+            first, *rest = lines
+            document = _document(first, rest)
+            if document.id in seen:
+                raise first.error(f"document {document.id} occurs a second time; ids must be unique in a split")
+            seen.add(document.id)
+            yield document
+        if empty:
+            raise DataError(f"{path}: expected at least one document, found an empty file")
 
 
 def _document(first: Line, rest: list[Line]) -> Document:

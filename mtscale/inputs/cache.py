@@ -12,9 +12,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import datasets
@@ -25,7 +25,8 @@ from datasets.arrow_writer import ArrowWriter
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import SplitName
 from mtscale.errors import ConfigError
-from mtscale.inputs.encode import ENCODING_VERSION, EncodingCounts, PieceVocabulary, TaskEncoder
+from mtscale.inputs import encode
+from mtscale.inputs.encode import EncodingCounts, PieceVocabulary, TaskEncoder
 from mtscale.inputs.schedule import IntColumn
 from mtscale.runs import write_atomically
 from mtscale.tasks import Access, Kind, Task
@@ -70,8 +71,7 @@ def open_split(
         DataError: a corpus file is missing or malformed. Nothing is left in the cache then.
         ConfigError: the cache cannot be written.
     """
-    source = catalogue.corpus_file(task, split, data_root)
-    source_hash = _file_hash(source)
+    source_hash = _files_hash(catalogue.corpus_files(task, split, data_root))
     key = _key(task, split, source_hash, vocabulary, max_pieces)
     folder = _cache_folder(task, data_root)
     arrow, facts = folder / f"{task.name}.{split}.{key}.arrow", folder / f"{task.name}.{split}.{key}.json"
@@ -119,13 +119,35 @@ def _write(encoder: TaskEncoder, task: Task, split: SplitName, data_root: Path |
 
 def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabulary, max_pieces: int) -> str:
     parts = [
-        str(ENCODING_VERSION),
+        _code_hash(),
         source_hash,
-        repr((task.kind.value, task.format, task.labels, task.negative, task.arguments, task.relation, split)),
+        # Whatever of a task can change its examples; where its files lie cannot.
+        repr(replace(task, domain="", corpus="", files={}, packaged=False, licence="", source="", loss_weight=1.0)),
+        split,
         vocabulary.backend.to_str(),
         str(max_pieces),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def _code_hash() -> str:
+    """Of the code that makes rows from files: a changed reader or encoder must not find rows of the one before."""
+    digest = hashlib.sha256()
+    for path in [*sorted(Path(catalogue.__file__).parent.rglob("*.py")), Path(encode.__file__)]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _files_hash(paths: Sequence[Path]) -> str:
+    """Of the contents of files, and of folders with the names of what is in them."""
+    if len(paths) == 1 and paths[0].is_file():
+        return _file_hash(paths[0])
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file()):
+            digest.update(f"{file.relative_to(path)}\0{_file_hash(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _file_hash(path: Path) -> str:

@@ -8,6 +8,7 @@ first piece of each word carries its label. Nothing is dropped silently: what is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypedDict
@@ -15,11 +16,12 @@ from typing import TypedDict
 from tokenizers import Encoding, Tokenizer
 
 from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
+from mtscale.corpora.tags import iob2_classes, tag_words
 from mtscale.tasks import Kind, Task
 
 MAX_WORDS = 30
-ENCODING_VERSION = 1
 _CHUNK = 512
+_MARK = re.compile(r"@[^\s@$]+\$")
 
 
 class Row(TypedDict, total=False):
@@ -70,11 +72,6 @@ class PieceVocabulary:
     cls_id: int
     sep_id: int
     unknown_id: int
-
-
-def iob2_classes(labels: Sequence[str]) -> list[str]:
-    """The classes of a tagging head: O, then B- and I- of each entity type."""
-    return ["O", *(f"{prefix}-{label}" for label in labels for prefix in "BI")]
 
 
 class TaskEncoder:
@@ -223,16 +220,6 @@ class TaskEncoder:
         self.counts.truncated_pieces += pieces
 
 
-def tag_words(words: Sequence[tuple[int, int]], spans: Iterable[Span]) -> list[str]:
-    """IOB2 tags of words: every word that a mention touches is tagged; of overlapping ones the first, longest."""
-    tags = ["O"] * len(words)
-    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
-        inside = [index for index, (start, end) in enumerate(words) if start < span.end and span.start < end]
-        if inside and all(tags[index] == "O" for index in inside):
-            tags[inside[0] : inside[-1] + 1] = [f"B-{span.label}", *[f"I-{span.label}"] * (len(inside) - 1)]
-    return tags
-
-
 def truncate_pair(first: int, second: int, room: int) -> tuple[int, int]:
     """How many pieces of each text stay when one at a time is taken from the longer (of equals: the second)."""
     excess = max(0, first + second - room)
@@ -248,9 +235,13 @@ def truncate_pair(first: int, second: int, room: int) -> tuple[int, int]:
 def mask_arguments(example: RelationExample) -> tuple[str, int]:
     """The sentence with its arguments replaced by ``@TYPE$`` (overlapping ones by ``@TYPE-TYPE$``).
 
+    A sentence that the format has masked stays as it is.
+
     Returns:
         The masked sentence and the position in it where the last mark ends.
     """
+    if example.arguments is None:
+        return example.text, max((mark.end() for mark in _MARK.finditer(example.text)), default=0)
     one, two = sorted(example.arguments, key=lambda span: (span.start, span.end))
     if two.start < one.end:
         merged = Span(one.start, max(one.end, two.end), "-".join(span.label for span in example.arguments))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from mtscale.corpora.annotated import Document, uncovered_relations
-from mtscale.corpora.catalogue import SAMPLE_FOLDER, corpus_file, read_examples, read_gold
+from mtscale.corpora.catalogue import SAMPLE_FOLDER, corpus_files, read_examples, read_gold
 from mtscale.corpora.example import SPLITS, PairExample, RelationExample, SplitName
 from mtscale.corpora.pubtator import read_documents
 from mtscale.errors import DataError, MtscaleError
@@ -32,11 +32,11 @@ from mtscale.tasks import TASKS, Task
 T = TypeVar("T")
 
 SEED = 1
-DOCUMENTS: Mapping[SplitName, int] = {"train": 110, "dev": 40, "test": 80}
+DOCUMENTS: Mapping[SplitName, int] = {"train": 90, "dev": 40, "test": 80}
 # Distant labels take more documents to learn from than mentions do; these include the training documents above.
-RELATION_TRAIN_DOCUMENTS = 220
+RELATION_TRAIN_DOCUMENTS = 300
 PAIRS_PER_BIN: Mapping[SplitName, int] = {"train": 100, "dev": 25, "test": 40}
-INFERENCE_PAIRS: Mapping[SplitName, int] = {"train": 900, "dev": 150, "test": 200}
+INFERENCE_PAIRS: Mapping[SplitName, int] = {"train": 800, "dev": 150, "test": 200}
 # Short texts only, so that a processor trains on the sample within minutes and no pair is truncated.
 SIMILARITY_WORDS = 25
 INFERENCE_WORDS = 70
@@ -89,11 +89,13 @@ def build(originals: Path, folder: Path) -> list[str]:
     for name, original in LICENCES.items():
         _write(folder / name, _read(originals / original))
     for split in SPLITS:
-        _write(folder / cdr.corpus / cdr.files[split], _documents(originals, split, DOCUMENTS[split]))
-        _write(folder / inference.corpus / inference.files[split], _inference_rows(originals, split))
+        _write(folder / cdr.corpus / cdr.files[split][0], _documents(originals, split, DOCUMENTS[split]))
+        _write(folder / inference.corpus / inference.files[split][0], _inference_rows(originals, split))
     relation = TASKS["cdr-relation"]
-    wider = _documents(originals, "train", RELATION_TRAIN_DOCUMENTS)
-    _write(folder / relation.corpus / relation.files["train"], wider)
+    given = (folder / cdr.corpus / cdr.files["train"][0]).read_bytes()
+    wider = _blocks(_documents(originals, "train", RELATION_TRAIN_DOCUMENTS))
+    further = b"".join(block for block in wider if block not in given)
+    _write(folder / relation.corpus / relation.files["train"][1], further)
     write_similarity(folder)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files]
@@ -109,7 +111,7 @@ def write_similarity(folder: Path) -> None:
     for split in SPLITS:
         rows = _similarity_rows(_sentences(read_documents(_cdr_file(folder, split))), PAIRS_PER_BIN[split])
         lines = ["\t".join(row) for row in [("index", "document", "sentence1", "sentence2", "score"), *rows]]
-        _write(folder / task.corpus / task.files[split], "".join(f"{line}\n" for line in lines).encode())
+        _write(folder / task.corpus / task.files[split][0], "".join(f"{line}\n" for line in lines).encode())
 
 
 def counts(folder: Path) -> str:
@@ -121,9 +123,12 @@ def counts(folder: Path) -> str:
 
 
 def _documents(originals: Path, split: SplitName, count: int) -> bytes:
-    path = originals / "bc5cdr" / TASKS["bc5cdr-disease"].files[split]
-    blocks = [block for block in _read(path).split(b"\n\n") if block]
-    return b"".join(block + b"\n\n" for block in _choose(blocks, count))
+    path = originals / "bc5cdr" / TASKS["bc5cdr-disease"].files[split][0]
+    return b"".join(_choose(_blocks(_read(path)), count))
+
+
+def _blocks(documents: bytes) -> list[bytes]:
+    return [block + b"\n\n" for block in documents.split(b"\n\n") if block]
 
 
 def _inference_rows(originals: Path, split: SplitName) -> bytes:
@@ -212,7 +217,7 @@ def _counts_of(folder: Path, split: SplitName) -> dict[str, int]:
         table[f"{name}: mentions"] = sum(len(spans) for spans in gold.values() if isinstance(spans, frozenset))
     relation = task["cdr-relation"]
     table |= _classes(relation, split, folder, relation.labels)
-    coverage = uncovered_relations(relation, read_documents(corpus_file(relation, split, folder)))
+    coverage = uncovered_relations(relation, read_documents(*corpus_files(relation, split, folder)))
     table["cdr-relation: document relations"] = coverage.total
     table["cdr-relation: of these, in no sentence"] = coverage.uncovered
     table |= _classes(task["cdr-similarity"], split, folder, SCORE_BINS)
@@ -231,7 +236,7 @@ def _classes(task: Task, split: SplitName, folder: Path, names: Sequence[str]) -
 
 
 def _cdr_file(folder: Path, split: SplitName) -> Path:
-    return corpus_file(replace(TASKS["cdr-disease"], packaged=False), split, folder)
+    return corpus_files(replace(TASKS["cdr-disease"], packaged=False), split, folder)[0]
 
 
 def _compare(files: list[str], folder: Path) -> int:

@@ -5,40 +5,21 @@ Nothing here sees gold: predictions are laid beside the corpus' own gold in ``ju
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtscale.corpora.tags import iob2_classes
 from mtscale.inputs.batches import collate
 from mtscale.inputs.cache import EncodedSplit
-from mtscale.inputs.encode import iob2_classes
 from mtscale.metrics.spans import decode_iob2
-from mtscale.runs import write_atomically
+from mtscale.predictions import Prediction
 from mtscale.tasks import Kind, Task
 from mtscale.training.distributed import Ranks, gather
 from mtscale.training.engine import Engine
-
-
-class Prediction(TypedDict, total=False):
-    """One example's prediction, as stored: ids, offsets, labels and numbers, never text.
-
-    Similarity has ``score``; relation and inference ``label`` and a probability per class; tagging ``spans``
-    (document offsets, label) with the mean probability of each, and the sentence's ``words`` and ``tags``.
-    """
-
-    id: str
-    document: str
-    score: float
-    label: str
-    spans: list[tuple[int, int, str]]
-    probabilities: list[float]
-    words: list[tuple[int, int]]
-    tags: list[str]
 
 
 def predict(engine: Engine, split: EncodedSplit, batch_size: int, pad_id: int, ranks: Ranks) -> list[Prediction]:
@@ -118,8 +99,3 @@ def _join_sentences(parts: Iterable[Prediction]) -> list[Prediction]:
             round(float(np.mean(by_word[mention.start : mention.end])), 6) for mention in mentions
         ]
     return list(sentences.values())
-
-
-def store(predictions: Sequence[Prediction], path: Path) -> None:
-    """Write predictions as JSON lines, private to the user, all or nothing."""
-    write_atomically(path, "".join(json.dumps(prediction) + "\n" for prediction in predictions))

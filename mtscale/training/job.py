@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtscale import ds_config, recipe
+from mtscale import ds_config, recipe, recipe_errors
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import SPLITS
 from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
@@ -19,7 +19,7 @@ from mtscale.errors import ConfigError
 from mtscale.names import RUN_NAME
 from mtscale.recipe import Recipe, StageName
 from mtscale.runs import LIVE, RunDirectory, State
-from mtscale.tasks import Task
+from mtscale.tasks import TASKS, Task
 from mtscale.training.machine import probe
 
 
@@ -105,6 +105,33 @@ def arguments(options: argparse.Namespace) -> list[str]:
     return words + [name for name, on in (("--dry-run", options.dry_run), ("--json", options.json)) if on]
 
 
+def task_of(name: str, recipe_name: str | None, data: str | None) -> tuple[Task, Path | None]:
+    """A shipped task, or one of a recipe, and the data root it is read under.
+
+    Raises:
+        ConfigError: there is no such task, or the recipe cannot be read.
+    """
+    if recipe_name is None:
+        if name not in TASKS:
+            raise ConfigError(
+                f"no shipped task {name!r}{recipe_errors.nearest(name, TASKS)}; "
+                "a task of your own needs --recipe, the file that describes it"
+            )
+        return TASKS[name], _data_root(data, None)
+    path = recipe.find(recipe_name)
+    loaded = recipe.load(path, [])
+    data_root = _data_root(data, loaded.data_root)
+    for table in loaded.tasks:
+        if table.name == name:
+            return table.resolve(data_root, path.parent), data_root
+    raise ConfigError(f"{path}: no task {name!r}{recipe_errors.nearest(name, [table.name for table in loaded.tasks])}")
+
+
+def _data_root(given: str | None, in_recipe: str | None) -> Path | None:
+    root = given or os.environ.get("MTSCALE_DATA") or in_recipe
+    return Path(root).expanduser() if root else None
+
+
 def check(options: argparse.Namespace) -> Job:
     """Check a command against recipe, machine, data and existing runs.
 
@@ -123,12 +150,11 @@ def check(options: argparse.Namespace) -> Job:
     problems = ds_config.check(config, path=config_path, machine=machine)
     if problems:
         raise ConfigError("\n".join(problems))
-    root = options.data or os.environ.get("MTSCALE_DATA") or loaded.data_root
-    data_root = Path(root).expanduser() if root else None
+    data_root = _data_root(options.data, loaded.data_root)
     tasks = tuple(table.resolve(data_root, path.parent) for table in loaded.tasks)
     for task in tasks:
         for split in SPLITS:
-            catalogue.corpus_file(task, split, data_root)
+            catalogue.corpus_files(task, split, data_root)
     runs = runs_folder(options.runs)
     family = options.run or f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     job = Job(

@@ -14,7 +14,7 @@ import psutil
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from mtscale import names
+from mtscale import judge, names
 from mtscale.corpora.example import SplitName
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.errors import MtscaleError
@@ -23,15 +23,16 @@ from mtscale.inputs.cache import EncodedSplit
 from mtscale.inputs.schedule import Rows, Schedule, ScheduledBatch
 from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
+from mtscale.predictions import Prediction, store
 from mtscale.recipe import StageName, StageSettings
 from mtscale.runs import write_atomically
 from mtscale.tasks import Task
 from mtscale.tracking.figures import confusion_figure
-from mtscale.training import checkpoint, judge
+from mtscale.training import checkpoint, looks
 from mtscale.training.checkpoint import LoopState
 from mtscale.training.distributed import Ranks, barrier, broadcast, sum_over_ranks
 from mtscale.training.engine import Engine, StepResult
-from mtscale.training.evaluate import Prediction, predict, store
+from mtscale.training.evaluate import predict
 from mtscale.training.journal import Journal, SilentJournal
 from mtscale.training.stop import StopRequest
 
@@ -259,7 +260,7 @@ class Loop:
                 continue
             store(predictions, self.folder / "predictions" / f"test.{task.name}.jsonl")
             gold_hash = around.splits[task.name]["test"].source_hash
-            judge.record_test_look(around.runs, self.plan.name, task.name, gold_hash, self.plan.protocol)
+            looks.record_test_look(around.runs, self.plan.name, task.name, gold_hash, self.plan.protocol)
             score = judge.score(task, "test", predictions, around.data_root)
             self._write_report("test", task.name, score)
             values |= {names.metric("test", task.name, metric): value for metric, value in score.values.items()}

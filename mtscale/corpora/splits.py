@@ -1,0 +1,88 @@
+"""Which documents belong to a split, where the corpus itself does not say it by file.
+
+A split is always made of whole documents, so that no sentence of a training document is seen in dev or test. A
+draw ranks the documents by a hash of their ids: it depends on no order of files and no generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from importlib import resources
+from math import ceil
+
+from mtscale.corpora.example import SplitName
+from mtscale.errors import ConfigError, DataError
+from mtscale.tasks import Task
+
+Membership = Callable[[str], bool]
+
+
+def source_split(task: Task, split: SplitName) -> SplitName:
+    """The split whose files hold the documents of ``split``: itself, or train where it is taken from there.
+
+    Raises:
+        ConfigError: the task says neither where the split's files are nor how to take it from others.
+    """
+    if split in task.files and not task.folds:
+        return split
+    if task.folds or (split == "dev" and (task.dev_documents or task.dev_fraction)):
+        return "train"
+    raise ConfigError(f"task {task.name}: no file is given for {split}, only for {', '.join(task.files)}")
+
+
+def membership(task: Task, split: SplitName, documents: Callable[[], Iterable[str]]) -> Membership | None:
+    """A test whether a document of the files of ``source_split`` is in the split; None where all of them are.
+
+    ``documents`` gives the ids of all documents in these files; it is called only where the cut depends on them.
+
+    Raises:
+        DataError: the listed dev documents are not all there, or there are too few documents to cut.
+    """
+    if task.folds:
+        return _in_fold(task, split, documents())
+    if split == "test" or "dev" in task.files or not (task.dev_documents or task.dev_fraction):
+        return None
+    dev = _dev_documents(task, list(dict.fromkeys(documents())))
+    if split == "dev":
+        return dev.__contains__
+    return lambda document: document not in dev
+
+
+def _dev_documents(task: Task, documents: list[str]) -> frozenset[str]:
+    if task.dev_documents:
+        listed = frozenset(_listed(task.dev_documents))
+        missing = len(listed - set(documents))
+        if missing:
+            raise DataError(
+                f"task {task.name}: expected the {len(listed)} documents of {task.dev_documents} in the training "
+                f"files, found all but {missing}; is the corpus whole?"
+            )
+        return listed
+    assert task.dev_fraction is not None
+    count = ceil(task.dev_fraction * len(documents))
+    if not 0 < count < len(documents):
+        raise DataError(
+            f"task {task.name}: expected enough documents to hold out {task.dev_fraction:.0%} of them for dev, "
+            f"found {len(documents)}"
+        )
+    return frozenset(sorted(documents, key=lambda document: _draw(task, document))[:count])
+
+
+def _in_fold(task: Task, split: SplitName, documents: Iterable[str]) -> Membership:
+    assert task.folds is not None
+    ranked = sorted(set(documents), key=lambda document: _draw(task, document))
+    if len(ranked) < task.folds:
+        raise DataError(f"task {task.name}: expected at least {task.folds} documents for folds, found {len(ranked)}")
+    test, dev = task.fold, (task.fold + 1) % task.folds
+    wanted = {"test": {test}, "dev": {dev}}.get(split, set(range(task.folds)) - {test, dev})
+    return frozenset(document for rank, document in enumerate(ranked) if rank % task.folds in wanted).__contains__
+
+
+def _draw(task: Task, document: str) -> str:
+    return hashlib.sha256(f"{task.split_seed}\0{document}".encode()).hexdigest()
+
+
+def _listed(name: str) -> list[str]:
+    text = (resources.files("mtscale.splits") / name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -1,0 +1,1 @@
+"""Lists of the documents of splits that others have published, one id a line."""
