@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mtscale import __version__, judge, names
+from mtscale import __version__, corpora_commands, judge, names
 from mtscale.corpora.example import SPLITS
 from mtscale.errors import EXIT_FINISHED, ConfigError, MtscaleError
 from mtscale.run_summary import RunSummary, history, summarize
@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
             "--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)"
         )
         command.add_argument("--json", action="store_true", help="print JSON")
+
+    corpora_commands.add_commands(commands)
 
     scoring = commands.add_parser("score", help="score stored predictions against the corpus' own gold")
     scoring.add_argument("--task", required=True, metavar="T", help="a shipped task, or one of the recipe's")

@@ -37,7 +37,9 @@ class Section(BaseModel):
 class EncoderSettings(Section):
     """``[encoder]``: the shared layers."""
 
-    name: str = Field("sample", description="hub id, folder, or 'sample' for the packaged encoder")
+    name: str = Field(
+        "sample", description="hub id, alias (biobert, ...), folder, or 'sample' for the packaged encoder"
+    )
     max_pieces: int = Field(128, ge=8, le=512, description="longest input in word pieces, [CLS] and [SEP] included")
     dropout: Literal["checkpoint"] | Annotated[float, Field(ge=0, lt=1)] = Field(
         "checkpoint", description="hidden and attention dropout; 'checkpoint' keeps the encoder's own"
@@ -84,7 +86,7 @@ class FinetuneSettings(Section):
 
 _SPLIT_ORDER = ("train", "dev", "test")
 # What a recipe may set on a shipped task too.
-_SETTINGS = ("fold", "loss_weight")
+_SETTINGS = ("fold", "loss_weight", "marking")
 
 
 class TaskTable(Section):
@@ -95,7 +97,7 @@ class TaskTable(Section):
         None, description="similarity, relation, inference, tagging"
     )
     format: str | None = Field(None, description="the format of the files")
-    files: dict[str, str | tuple[str, ...]] | None = Field(
+    files: dict[str, str | Annotated[tuple[str, ...], Field(strict=False)]] | None = Field(
         None, strict=False, description="train, dev and test: a file or several, relative to data root or recipe"
     )
     labels: tuple[str, ...] = Field(
@@ -111,6 +113,9 @@ class TaskTable(Section):
     )
     score_range: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
         None, description="similarity: lowest and highest score"
+    )
+    marking: Literal["mask", "typed_markers"] = Field(
+        "mask", description="relation: replace the arguments by @TYPE$, or keep them between typed markers"
     )
     columns: dict[str, str] = Field({}, description="general formats: where things stand, {role = column}")
     scheme: Literal["IOB1", "IOB2", "BIOES"] | None = Field(None, description="conll: how the tags are to be read")
@@ -188,6 +193,7 @@ class TaskTable(Section):
             arguments=self.arguments,
             relation=self.relation,
             candidates=self.candidates,
+            marking=self.marking,
             columns=self.columns,
             scheme=self.scheme,
             dev_fraction=self.dev_fraction,

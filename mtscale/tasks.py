@@ -47,6 +47,9 @@ class Task:
     positive, where it has one type. ``candidates``: "all" pairs of argument mentions in a sentence, or, for relations
     stated between concepts of a whole document, the "closest" pair of mentions of each two concepts.
 
+    ``marking`` (relation): the encoder reads the types of the two arguments in their place ("mask", as BLUE does), or
+    the mentions between "typed_markers".
+
     Where a corpus has no dev split, its dev documents are taken from the training files: those listed in
     ``dev_documents`` (a file in the package's ``splits`` folder), or ``dev_fraction`` of them drawn with
     ``split_seed``. Where it has no splits at all, ``folds`` cuts the documents of the training files into so many
@@ -56,6 +59,9 @@ class Task:
 
     ``columns``: where a general format finds what the task needs, {role: column name}. ``scheme``: how a column of
     tags is to be read (IOB1, IOB2, BIOES), where the format cannot tell.
+
+    ``licence`` and ``source``: under what terms the corpus is given, and what to cite. ``obtain``: where its owners
+    give it out.
     """
 
     name: str
@@ -70,6 +76,7 @@ class Task:
     arguments: tuple[str, str] | None = None
     relation: str | None = None
     candidates: str = "all"
+    marking: str = "mask"
     score_range: tuple[float, float] | None = None
     loss_weight: float = 1.0
     dev_documents: str | None = None
@@ -82,6 +89,7 @@ class Task:
     packaged: bool = False
     licence: str = ""
     source: str = ""
+    obtain: str = ""
 
     @property
     def metric(self) -> str:
@@ -154,6 +162,15 @@ SAMPLE_TASKS: tuple[Task, ...] = (
     ),
 )
 
+_BC5CDR_DISEASE = replace(
+    _CDR_DISEASE,
+    name="bc5cdr-disease",
+    corpus="bc5cdr",
+    files=_BC5CDR_FILES,
+    packaged=False,
+    obtain="https://biocreative.bioinformatics.udel.edu/tasks/biocreative-v/track-3-cdr/",
+)
+
 BLUE_TASKS: tuple[Task, ...] = (
     Task(
         name="clinicalsts",
@@ -162,9 +179,15 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.DUA,
         corpus="clinicalsts",
         format="clinicalsts",
-        files={"train": ("clinicalSTS.train.txt",), "test": ("clinicalSTS.test.txt",)},
+        files={
+            "train": ("clinicalSTS.train.txt",),
+            "test": ("clinicalSTS.test.txt", "clinicalSTS.test.gs.sim.txt"),
+        },
+        dev_fraction=0.1,
         score_range=(0.0, 5.0),
+        licence="agreement with Mayo Clinic",
         source="Wang et al. 2018, doi:10.1007/s10579-018-9431-1",
+        obtain="Mayo Clinic, from the authors of the source, as for the BioCreative/OHNLP 2018 task",
     ),
     Task(
         name="shareclefe",
@@ -174,8 +197,14 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.DUA,
         corpus="ShAReCLEFEHealthCorpus",
         format="shareclef",
-        files={"train": ("Task1TrainSetCorpus199",), "test": ("Task1TestSetCorpus100",)},
+        files={
+            "train": ("Task1TrainSetCorpus199/ALLREPORTS", "Task1TrainSetGOLD199knowtatorehost/Task1Gold"),
+            "test": ("Task1TestSetCorpus100/ALLREPORTS", "Task1Gold_SN2012/Gold_SN2012"),
+        },
+        dev_fraction=0.1,
+        licence="PhysioNet credentialed access, data use agreement",
         source="Suominen et al. 2013, doi:10.1007/978-3-642-40802-1_24",
+        obtain="https://physionet.org/content/shareclefehealth2013/1.0/",
     ),
     Task(
         name="i2b2-2010-re",
@@ -186,8 +215,14 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.DUA,
         corpus="i2b2-2010",
         format="i2b2",
-        files={"train": ("concept_assertion_relation_training_data",), "test": ("reference_standard_for_test_data",)},
+        files={
+            "train": ("original/concept_assertion_relation_training_data",),
+            "test": ("original/reference_standard_for_test_data",),
+        },
+        dev_fraction=0.1,
+        licence="n2c2 data use agreement",
         source="Uzuner et al. 2011, doi:10.1136/amiajnl-2011-000203",
+        obtain="https://portal.dbmi.hms.harvard.edu/projects/n2c2-nlp/",
     ),
     Task(
         name="mednli",
@@ -198,12 +233,12 @@ BLUE_TASKS: tuple[Task, ...] = (
         corpus="mednli",
         format="mednli",
         files={"train": ("mli_train_v1.jsonl",), "dev": ("mli_dev_v1.jsonl",), "test": ("mli_test_v1.jsonl",)},
+        licence="PhysioNet credentialed access, data use agreement",
         source="Romanov and Shivade 2018, doi:10.18653/v1/D18-1187",
+        obtain="https://physionet.org/content/mednli/",
     ),
-    replace(_CDR_DISEASE, name="bc5cdr-disease", corpus="bc5cdr", files=_BC5CDR_FILES, packaged=False),
-    replace(
-        _CDR_DISEASE, name="bc5cdr-chemical", labels=("Chemical",), corpus="bc5cdr", files=_BC5CDR_FILES, packaged=False
-    ),
+    _BC5CDR_DISEASE,
+    replace(_BC5CDR_DISEASE, name="bc5cdr-chemical", labels=("Chemical",)),
     Task(
         name="ddi2013",
         kind=Kind.RELATION,
@@ -214,9 +249,13 @@ BLUE_TASKS: tuple[Task, ...] = (
         access=Access.OPEN,
         corpus="ddi2013",
         format="ddi",
-        files={"train": ("DDICorpus/Train",), "test": ("DDICorpus/Test",)},
+        # The folder "Test for DrugNER task" beside it is no part of this test: it is for recognizing drugs, and the
+        # pairs in it are all "false".
+        files={"train": ("DDICorpus/Train",), "test": ("DDICorpus/Test/Test for DDI Extraction task",)},
+        dev_documents="ddi2013-dev.txt",
         licence="CC BY-NC 4.0",
         source="Herrero-Zazo et al. 2013, doi:10.1016/j.jbi.2013.07.011",
+        obtain="https://github.com/isegura/DDICorpus",
     ),
     Task(
         name="chemprot",
@@ -231,6 +270,7 @@ BLUE_TASKS: tuple[Task, ...] = (
         files={"train": ("chemprot_training",), "dev": ("chemprot_development",), "test": ("chemprot_test_gs",)},
         licence="none stated by the authors",
         source="Krallinger et al. 2017, BioCreative VI",
+        obtain="https://biocreative.bioinformatics.udel.edu/news/corpora/chemprot-corpus-biocreative-vi/",
     ),
 )
 
@@ -247,6 +287,7 @@ EXTRA_TASKS: tuple[Task, ...] = (
         folds=5,
         licence="GPL-3.0",
         source="Sogancioglu et al. 2017, doi:10.1093/bioinformatics/btx238",
+        obtain="https://tabilab.cmpe.boun.edu.tr/BIOSSES/",
     ),
 )
 

@@ -14,15 +14,15 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
+from mtscale.corpora.tags import iob2_classes, tag_words
 from mtscale.inputs.encode import (
     EncodingCounts,
     PieceVocabulary,
     Row,
     TaskEncoder,
     cut_words,
-    iob2_classes,
     mask_arguments,
-    tag_words,
+    surround_arguments,
     truncate_pair,
 )
 from mtscale.predictions import Prediction
@@ -125,6 +125,35 @@ def test_arguments_are_masked_by_their_types(
     first: tuple[int, int], second: tuple[int, int], expected: str, offset: int
 ) -> None:
     assert mask_arguments(relation("abcdefgh", first, second, offset)) == (expected, expected.rindex("$") + 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((0, 2), (5, 7), " @ * chemical * ab @ cde # ^ disease ^ fg # |h"),
+        ((5, 7), (0, 2), " # ^ disease ^ ab # cde @ * chemical * fg @ |h"),
+        ((1, 3), (3, 8), "a @ * chemical * bc @  # ^ disease ^ defgh # |"),
+        ((1, 4), (3, 6), "a @ * chemical * bc # ^ disease ^ d @ ef # |gh"),
+        ((2, 6), (2, 6), "ab @ * chemical *  # ^ disease ^ cdef #  @ |gh"),
+    ],
+    ids=["separate", "other order", "adjacent", "overlap", "same"],
+)
+def test_typed_markers_keep_the_arguments(first: tuple[int, int], second: tuple[int, int], expected: str) -> None:
+    found = surround_arguments(relation("abcdefgh", first, second, 41))
+    assert found == (expected.replace("|", ""), expected.index("|"))
+
+
+def test_what_the_format_has_masked_stays(tiny_vocabulary: PieceVocabulary) -> None:
+    given = replace(relation("a @CHEM$ and @DIS$ b", (0, 1), (2, 3)), arguments=None)
+    assert mask_arguments(given) == surround_arguments(given) == (given.text, 18)
+    assert mask_arguments(replace(given, text="none at all")) == ("none at all", 0)
+
+
+def test_a_task_says_how_arguments_are_shown(tiny_vocabulary: PieceVocabulary) -> None:
+    one = relation("abcdefgh", (0, 2), (5, 7))
+    (masked,), _ = encode(RELATION, tiny_vocabulary, [one])
+    (marked,), _ = encode(replace(RELATION, marking="typed_markers"), tiny_vocabulary, [one])
+    assert len(marked["pieces"]) > len(masked["pieces"])
 
 
 def test_relations_are_one_masked_text(tiny_vocabulary: PieceVocabulary, tokenizer: PreTrainedTokenizerBase) -> None:

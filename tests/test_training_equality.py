@@ -36,6 +36,7 @@ WORKER = Path(__file__).with_name("equality_worker.py")
 SECONDS = 300
 BATCH_SIZE, PEAK, WARMUP, DECAY, CLIP, EPOCHS, SEED = 32, 2e-3, 0.25, 0.05, 0.5, 2, 3
 HIDDEN = 32
+LOSS_WEIGHTS = {Kind.SIMILARITY: 0.3, Kind.RELATION: 2.0, Kind.INFERENCE: 1.0, Kind.TAGGING: 1.0}
 TOLERANCE = 1e-5  # measured: losses 1e-6, weights 2e-7
 
 
@@ -108,6 +109,7 @@ class Mixture:
         table["files"] = {split: [f"{task.corpus}.{name}" for name in names] for split, names in task.files.items()}
         optional = {"negative": task.negative, "arguments": task.arguments, "relation": task.relation}
         table.update({key: value for key, value in optional.items() if value is not None})
+        table["loss_weight"] = LOSS_WEIGHTS[task.kind]
         return table
 
     def train(self, ranks: int, micro_batch: int, zero_stage: int) -> Trained:
@@ -244,7 +246,7 @@ def plain(mixture: Mixture, one_rank: Trained) -> Plain:
     batches = [batch for epoch in range(1, EPOCHS + 1) for batch in schedule.epoch(epoch)]
     for batch, rate in zip(batches, rates(len(batches)), strict=True):
         loss = model.loss(splits[batch.task], batch.rows.tolist())
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * LOSS_WEIGHTS[splits[batch.task].task.kind]).backward()
         optimizer.step(rate)
         losses.append(float(loss.detach()))
     return Plain(losses, {_name_in_mtscale(name): tensor for name, tensor in model.state_dict().items()})

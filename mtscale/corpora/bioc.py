@@ -184,20 +184,20 @@ def _relations(path: Path, scope: Element, mentions: dict[Element, Mention]) -> 
             annotations[annotation.get("id", "")].append(mentions[annotation])
     events = {relation.get("id") for relation in scope.iter("relation")} - annotations.keys()
     for relation in relations:
-        type_, concepts = _type_and_concepts(path, relation)
         nodes = [attribute(path, node, "refid") for node in relation.iterfind("node")]
-        if not nodes:
-            if len(concepts) != 2:
-                raise element_error(
-                    path,
-                    relation,
-                    "expected two nodes in this relation, or two concepts in infons beside its type, found "
-                    f"{len(concepts)} such infons; where there are others, concepts have the keys entity1 and entity2",
-                )
-            yield Relation(type_, *concepts)
-        elif len(nodes) == 2 and events.isdisjoint(nodes):
-            first, second = (_own_concept(path, relation, annotations.get(node, [])) for node in nodes)
-            yield Relation(type_, first, second)
+        if len(nodes) not in (0, 2) or not events.isdisjoint(nodes):
+            continue
+        type_, concepts = _type_and_concepts(path, relation)
+        if nodes:
+            concepts = [_own_concept(path, relation, annotations.get(node, [])) for node in nodes]
+        if len(concepts) != 2:
+            raise element_error(
+                path,
+                relation,
+                "expected two nodes in this relation, or two concepts in infons beside its type, found "
+                f"{len(concepts)} such infons; where there are others, concepts have the keys entity1 and entity2",
+            )
+        yield Relation(type_, *concepts)
 
 
 def _type_and_concepts(path: Path, relation: Element) -> tuple[str, list[str]]:

@@ -9,7 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from mtscale.corpora import bioc, blue, brat, conll, pubtator, tables
+from mtscale.corpora import (
+    bioc,
+    blue,
+    brat,
+    chemprot,
+    clinicalsts,
+    conll,
+    ddi,
+    i2b2,
+    mednli,
+    pubtator,
+    shareclef,
+    tables,
+)
 from mtscale.corpora.example import Example, Gold, GoldItem, GoldValue, SplitName
 from mtscale.corpora.splits import Membership, membership, source_split
 from mtscale.errors import ConfigError, DataError
@@ -28,8 +41,14 @@ class Reader(NamedTuple):
 READERS: Mapping[str, Reader] = {
     "bioc": Reader(bioc.read_examples, bioc.read_gold),
     "brat": Reader(brat.read_examples, brat.read_gold),
+    "chemprot": Reader(chemprot.read_examples, chemprot.read_gold),
+    "clinicalsts": Reader(clinicalsts.read_examples, clinicalsts.read_gold),
     "conll": Reader(conll.read_examples, conll.read_gold),
+    "ddi": Reader(ddi.read_examples, ddi.read_gold),
+    "i2b2": Reader(i2b2.read_examples, i2b2.read_gold),
+    "mednli": Reader(mednli.read_examples, mednli.read_gold),
     "pubtator": Reader(pubtator.read_examples, pubtator.read_gold),
+    "shareclef": Reader(shareclef.read_examples, shareclef.read_gold),
     "tsv": Reader(tables.read_examples, tables.read_gold),
     "csv": Reader(tables.read_examples, tables.read_gold),
     "jsonl": Reader(tables.read_examples, tables.read_gold),

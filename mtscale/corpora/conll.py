@@ -175,7 +175,8 @@ class _Cutter:
     def _learn(self, line: Line) -> None:
         self.separator = "\t" if "\t" in line.text else " "
         self.width = len(self._cut(line))
-        columns = {column % self.width for column in self.layout[:2] if -self.width <= column < self.width}
+        wanted = (self.layout.token, self.layout.tag)
+        columns = {column % self.width for column in wanted if -self.width <= column < self.width}
         if len(columns) < 2:
             raise line.error(
                 f"expected a token in column {self.layout.token} and its tag in column {self.layout.tag}, counted from "

@@ -49,7 +49,10 @@ def read_elements(path: Path, tag: str) -> Iterator[Element]:
 
 
 def element_error(path: Path, element: Element, message: str) -> DataError:
-    """An error that names the line where an element starts."""
+    """An error that names the line where an element's start tag ends.
+
+    The parser keeps lines up to 65,534; further down it is the line where a text in the element, or next to it, ends.
+    """
     return DataError(f"{path}:{element.sourceline}: {message}")
 
 

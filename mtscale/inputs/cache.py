@@ -122,7 +122,11 @@ def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabu
         _code_hash(),
         source_hash,
         # Whatever of a task can change its examples; where its files lie cannot.
-        repr(replace(task, domain="", corpus="", files={}, packaged=False, licence="", source="", loss_weight=1.0)),
+        repr(
+            replace(
+                task, domain="", corpus="", files={}, packaged=False, licence="", source="", obtain="", loss_weight=1.0
+            )
+        ),
         split,
         vocabulary.backend.to_str(),
         str(max_pieces),

@@ -133,7 +133,8 @@ class TaskEncoder:
             yield row
 
     def _encode_relations(self, examples: Sequence[RelationExample]) -> Iterator[Row]:
-        masked = [mask_arguments(example) for example in examples]
+        mark = surround_arguments if self.task.marking == "typed_markers" else mask_arguments
+        masked = [mark(example) for example in examples]
         encodings = self._tokenize([text for text, _ in masked])
         room = self.max_pieces - 2
         for example, (_, last_mark), encoding in zip(examples, masked, encodings, strict=True):
@@ -254,6 +255,30 @@ def mask_arguments(example: RelationExample) -> tuple[str, int]:
         text += example.text[position - example.offset : mark.start - example.offset] + f"@{mark.label.upper()}$"
         position = mark.end
     return text + example.text[position - example.offset :], len(text)
+
+
+def surround_arguments(example: RelationExample) -> tuple[str, int]:
+    """The sentence with typed markers around its arguments: ``@ * chemical * iron @``, ``# ^ disease ^ tremor #``.
+
+    The model sees the mentions themselves, and which is the first argument. Markers are ordinary punctuation, so that
+    no vocabulary grows (Zhou and Chen 2022, "typed entity marker (punct)", doi:10.18653/v1/2022.aacl-short.21).
+
+    Returns:
+        The marked sentence and the position in it where the last marker ends.
+    """
+    if example.arguments is None:
+        return mask_arguments(example)
+    insertions: list[tuple[int, int, str]] = []
+    for order, (argument, outer, inner) in enumerate(zip(example.arguments, "@#", "*^", strict=True)):
+        kind = argument.label.lower()
+        start, end = argument.start - example.offset, argument.end - example.offset
+        # At one position what ends stands before what begins.
+        insertions += [(start, 2 + order, f" {outer} {inner} {kind} {inner} "), (end, 1 - order, f" {outer} ")]
+    text, position, last = "", 0, 0
+    for at, _, marker in sorted(insertions):
+        text += example.text[position:at] + marker
+        position, last = at, len(text)
+    return text + example.text[position:], last
 
 
 _BREAKS = frozenset(",;:)]")

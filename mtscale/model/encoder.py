@@ -1,4 +1,4 @@
-"""The shared encoder: any Hugging Face BERT-type checkpoint, by hub id, by folder, or the packaged ``sample``."""
+"""The shared encoder: any Hugging Face BERT-type checkpoint by hub id, alias or folder, or the packaged ``sample``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from mtscale.encoders import ALIASES
 from mtscale.errors import ConfigError
 from mtscale.model.sample import sample_encoder
 
@@ -50,6 +51,8 @@ def locate(name: str) -> str:
     """
     if name == "sample":
         return str(sample_encoder())
+    if name in ALIASES:
+        return ALIASES[name]
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if name.startswith(("/", ".", "~")):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtscale import ds_config, recipe, recipe_errors
-from mtscale.corpora import catalogue
-from mtscale.corpora.example import SPLITS
+from mtscale.corpora import inventory
 from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
 from mtscale.errors import ConfigError
 from mtscale.names import RUN_NAME
@@ -117,17 +116,18 @@ def task_of(name: str, recipe_name: str | None, data: str | None) -> tuple[Task,
                 f"no shipped task {name!r}{recipe_errors.nearest(name, TASKS)}; "
                 "a task of your own needs --recipe, the file that describes it"
             )
-        return TASKS[name], _data_root(data, None)
+        return TASKS[name], data_folder(data, None)
     path = recipe.find(recipe_name)
     loaded = recipe.load(path, [])
-    data_root = _data_root(data, loaded.data_root)
+    data_root = data_folder(data, loaded.data_root)
     for table in loaded.tasks:
         if table.name == name:
             return table.resolve(data_root, path.parent), data_root
     raise ConfigError(f"{path}: no task {name!r}{recipe_errors.nearest(name, [table.name for table in loaded.tasks])}")
 
 
-def _data_root(given: str | None, in_recipe: str | None) -> Path | None:
+def data_folder(given: Path | str | None, in_recipe: str | None) -> Path | None:
+    """The folder of the corpora: the option, MTSCALE_DATA, the recipe's ``data_root``, or None."""
     root = given or os.environ.get("MTSCALE_DATA") or in_recipe
     return Path(root).expanduser() if root else None
 
@@ -137,7 +137,7 @@ def check(options: argparse.Namespace) -> Job:
 
     Raises:
         ConfigError: recipe, DeepSpeed JSON, machine or run name do not allow the run.
-        DataError: a corpus file is missing.
+        DataError: corpora are missing; all of them are named.
     """
     path = recipe.find(options.recipe)
     overrides = list(options.set)
@@ -150,11 +150,9 @@ def check(options: argparse.Namespace) -> Job:
     problems = ds_config.check(config, path=config_path, machine=machine)
     if problems:
         raise ConfigError("\n".join(problems))
-    data_root = _data_root(options.data, loaded.data_root)
+    data_root = data_folder(options.data, loaded.data_root)
     tasks = tuple(table.resolve(data_root, path.parent) for table in loaded.tasks)
-    for task in tasks:
-        for split in SPLITS:
-            catalogue.corpus_files(task, split, data_root)
+    inventory.require(tasks, data_root)
     runs = runs_folder(options.runs)
     family = options.run or f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     job = Job(

@@ -1,0 +1,21 @@
+"""Encoders by one word: those the paper starts from (section 4.2), as ``[encoder] name`` in a recipe.
+
+The paper names BioBERT, BlueBERT and ClinicalBERT without versions. BlueBERT is its authors' own base model, once
+pretrained on PubMed alone (``biomedical`` in its tables) and once on PubMed and MIMIC-III (``clinical``); both are
+lower-cased. BioBERT is version 1.1, the one of Lee et al. 2020, taken from the place on the hub whose tokenizer
+keeps capitals (that of ``biobert-base-cased-v1.1`` lowers them). ClinicalBERT is the one of Alsentzer et al. 2019 that
+was started from BioBERT and trained on all notes.
+
+An alias wins over a folder of its name, as ``sample`` does; ``./biobert`` is the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ALIASES: Mapping[str, str] = {
+    "biobert": "dmis-lab/biobert-v1.1",
+    "clinicalbert": "emilyalsentzer/Bio_ClinicalBERT",
+    "bluebert-pubmed": "bionlp/bluebert_pubmed_uncased_L-12_H-768_A-12",
+    "bluebert-mimic": "bionlp/bluebert_pubmed_mimic_uncased_L-12_H-768_A-12",
+}
