@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import string
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,16 @@ def small_vocabulary() -> list[str]:
         words.update(re.findall("[a-z]{2,}", path.read_text(encoding="utf-8").lower()))
     frequent = sorted(word for word, count in words.items() if count >= 8)
     return [*SPECIAL, *string.punctuation, *characters, *(f"##{character}" for character in characters), *frequent]
+
+
+@pytest.fixture(autouse=True)
+def _own_logger() -> Iterator[None]:
+    """A command run in this process sends mtscale's log to the console; the next test finds it as it was."""
+    logger = logging.getLogger("mtscale")
+    handlers, propagate, level = list(logger.handlers), logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
