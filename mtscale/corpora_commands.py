@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 from mtscale import recipe
 from mtscale.checks import command as check
-from mtscale.corpora import discover, draft, inventory
+from mtscale.corpora import catalogue, discover, draft, inventory
 from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.corpora.stats import UNITS, SplitStats, split_stats
 from mtscale.errors import EXIT_FINISHED, ConfigError, MtscaleError
 from mtscale.tasks import TASKS, Kind, Task
-from mtscale.training import job
 from mtscale.training.tables import table
 
 
@@ -48,7 +47,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _list(options: argparse.Namespace) -> int:
-    root = job.data_folder(options.data, None)
+    root = catalogue.data_folder(options.data, None)
     rows = [_availability(task, root) for task in TASKS.values()]
     if options.json:
         print(json.dumps({"data_root": None if root is None else str(root), "tasks": rows}, indent=2))
@@ -115,13 +114,13 @@ def _stats(options: argparse.Namespace) -> int:
 def _tasks_to_count(options: argparse.Namespace) -> tuple[list[Task], Path | None]:
     """The recipe's tasks, which must be there, or all shipped ones that are not in the package; and the data root."""
     if options.recipe is None:
-        tasks, root = [task for task in TASKS.values() if not task.packaged], job.data_folder(options.data, None)
+        tasks, root = [task for task in TASKS.values() if not task.packaged], catalogue.data_folder(options.data, None)
         if root is None:
             inventory.require(tasks, root)
         return tasks, root
     path = recipe.find(options.recipe)
     loaded = recipe.load(path)
-    root = job.data_folder(options.data, loaded.data_root)
+    root = catalogue.data_folder(options.data, loaded.data_root)
     tasks = [one.resolve(root, path.parent) for one in loaded.tasks]
     inventory.require(tasks, root)
     return tasks, root
@@ -186,7 +185,7 @@ def _new(options: argparse.Namespace) -> int:
     print(f"{output}: {', '.join(one.task.name for one in found.tasks)}")
     print("what was guessed or is left to decide stands there as comments; how much there is of it:")
     words = ["mtscale", "corpora", "stats", str(output)]
-    if job.data_folder(None, None) is not None:  # MTSCALE_DATA would win over what the recipe says
+    if catalogue.data_folder(None, None) is not None:  # MTSCALE_DATA would win over what the recipe says
         words += ["--data", str(found.data_root)]
     print(f"  {shlex.join(words)}")
     return EXIT_FINISHED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,8 +95,7 @@ def _target(name: str, data: str | None) -> _Target:
         return _Target(tasks, folder, EncoderSettings())
     path = recipe.find(name)
     loaded = recipe.load(path)
-    root = data or os.environ.get("MTSCALE_DATA") or loaded.data_root
-    data_root = Path(root).expanduser() if root else None
+    data_root = catalogue.data_folder(data, loaded.data_root)
     return _Target(tuple(table.resolve(data_root, path.parent) for table in loaded.tasks), data_root, loaded.encoder)
 
 

@@ -5,6 +5,7 @@ A new format is one file with ``read_examples`` and ``read_gold``, and one line 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -95,6 +96,12 @@ def corpus_files(task: Task, split: SplitName, data_root: Path | None) -> list[P
         if not path.exists():
             raise DataError(f"task {task.name}: expected the {split} file at {path}, found nothing there")
     return paths
+
+
+def data_folder(given: Path | str | None, in_recipe: str | None) -> Path | None:
+    """The data root: the option, MTSCALE_DATA, the recipe's ``data_root``, or None."""
+    root = given or os.environ.get("MTSCALE_DATA") or in_recipe
+    return Path(root).expanduser() if root else None
 
 
 def corpus_folder(task: Task, data_root: Path | None) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtscale import ds_config, recipe, recipe_errors
-from mtscale.corpora import inventory
+from mtscale.corpora import catalogue, inventory
 from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
 from mtscale.errors import ConfigError
 from mtscale.names import RUN_NAME
@@ -116,20 +116,14 @@ def task_of(name: str, recipe_name: str | None, data: str | None) -> tuple[Task,
                 f"no shipped task {name!r}{recipe_errors.nearest(name, TASKS)}; "
                 "a task of your own needs --recipe, the file that describes it"
             )
-        return TASKS[name], data_folder(data, None)
+        return TASKS[name], catalogue.data_folder(data, None)
     path = recipe.find(recipe_name)
     loaded = recipe.load(path, [])
-    data_root = data_folder(data, loaded.data_root)
+    data_root = catalogue.data_folder(data, loaded.data_root)
     for table in loaded.tasks:
         if table.name == name:
             return table.resolve(data_root, path.parent), data_root
     raise ConfigError(f"{path}: no task {name!r}{recipe_errors.nearest(name, [table.name for table in loaded.tasks])}")
-
-
-def data_folder(given: Path | str | None, in_recipe: str | None) -> Path | None:
-    """The folder of the corpora: the option, MTSCALE_DATA, the recipe's ``data_root``, or None."""
-    root = given or os.environ.get("MTSCALE_DATA") or in_recipe
-    return Path(root).expanduser() if root else None
 
 
 def check(options: argparse.Namespace) -> Job:
@@ -150,7 +144,7 @@ def check(options: argparse.Namespace) -> Job:
     problems = ds_config.check(config, path=config_path, machine=machine)
     if problems:
         raise ConfigError("\n".join(problems))
-    data_root = data_folder(options.data, loaded.data_root)
+    data_root = catalogue.data_folder(options.data, loaded.data_root)
     tasks = tuple(table.resolve(data_root, path.parent) for table in loaded.tasks)
     inventory.require(tasks, data_root)
     runs = runs_folder(options.runs)
