@@ -47,7 +47,7 @@ def measure() -> dict[str, Result]:
     settings = sample.refine
     tasks = tuple(TASKS[table.name] for table in sample.tasks)
     tokenizer = load_tokenizer("sample")
-    splits = encode_tasks(tasks, None, tokenizer, sample.encoder.max_pieces)
+    splits = encode_tasks(sample, tasks, None, tokenizer)
     config = ds_config.load(ds_config.find(ds_config.shipped_for(machine)))
     resolved = ds_config.resolve(
         config, batch_size=settings.batch_size, clip=settings.clip, world_size=1, machine=machine

@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mtscale import __version__, corpora_commands, judge, names
@@ -96,9 +96,17 @@ def _list_runs(options: argparse.Namespace) -> int:
     elif not summaries:
         print(f"no runs in {root}; `mtscale train` starts one")
     else:
-        header = ["run", "state", "id", "recipe", "stage", "seed", "steps", "dev macro", "test macro"]
-        print(table(header, [_run_row(summary) for summary in summaries]))
+        print("\n\n".join(_runs_tables(summaries)))
     return EXIT_FINISHED
+
+
+def _runs_tables(summaries: Sequence[RunSummary]) -> Iterator[str]:
+    """A table for each protocol: scores of a ``clean`` run and of one that chose on test are not comparable."""
+    header = ["run", "state", "id", "recipe", "stage", "seed", "steps", "dev macro", "test macro"]
+    for protocol in sorted({summary["protocol"] for summary in summaries}):
+        rows = [_run_row(summary) for summary in summaries if summary["protocol"] == protocol]
+        title = "" if names.chosen_on(protocol) == "dev" else f"protocol {protocol}, {names.OPTIMISTIC}\n"
+        yield title + table(header, rows)
 
 
 def _run_row(summary: RunSummary) -> list[str]:
@@ -112,7 +120,7 @@ def _run_row(summary: RunSummary) -> list[str]:
         summary["stage"],
         str(summary["seed"]),
         f"{summary['step']}/{summary['steps']}",
-        number(summary["macro"]),
+        number(summary["macro"] if names.chosen_on(summary["protocol"]) == "dev" else None),
         number(sum(known) / len(known) if known and len(known) == len(tests) else None),
     ]
 
@@ -123,10 +131,13 @@ def _show_run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**summary, "history": history(run.events())}, indent=2))
         return EXIT_FINISHED
+    protocol = summary["protocol"]
+    if names.chosen_on(protocol) == "test":
+        protocol += f" ({names.OPTIMISTIC})"
     facts = {
         "run": f"{run.path} ({summary['id']})",
         "state": summary["state"] + (f": {summary['message']}" if summary["message"] else ""),
-        "recipe": f"{summary['recipe']}, {summary['stage']}, seed {summary['seed']}, protocol {summary['protocol']}",
+        "recipe": f"{summary['recipe']}, {summary['stage']}, seed {summary['seed']}, protocol {protocol}",
         "steps": f"{summary['step']} of {summary['steps']}",
         "hardware": summary["ds_config"],
         "MLflow": summary["mlflow_run_id"] or "not mirrored",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 # No dot: task names are also names of submodules, which torch separates by dots.
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
@@ -16,9 +17,6 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}")
 TRAIN_LOSS = "train/loss"
 LEARNING_RATE = "train/lr"
 GRAD_NORM = "train/grad_norm"
-MACRO_SCORE = "dev/macro/score"
-TEST_MACRO_SCORE = "test/macro/score"
-BEST_MACRO_SCORE = "best/macro/score"
 BEST_STEP = "best/step"
 BEST_EPOCH = "best/epoch"
 EXAMPLES_PER_SECOND = "perf/examples_per_s"
@@ -28,6 +26,10 @@ NONFINITE_STEPS = "health/nonfinite_steps"
 
 SCORE = "score"
 FLOOR = "floor"
+MACRO = "macro"
+
+CLEAN = "clean"
+OPTIMISTIC = "optimistic: the epoch was chosen on test"
 
 
 def train_loss(task: str) -> str:
@@ -40,9 +42,19 @@ def metric(split: str, task: str, name: str) -> str:
     return f"{split}/{task}/{name}"
 
 
-def best(task: str) -> str:
-    """``best/<task>/score``: the dev score of the kept epoch."""
-    return f"best/{task}/{SCORE}"
+def macro(split: str) -> str:
+    """``<split>/macro/score``: the mean of the tasks' scores."""
+    return metric(split, MACRO, SCORE)
+
+
+def chosen_on(protocol: str) -> Literal["dev", "test"]:
+    """The split on which a protocol chooses the epoch that is kept."""
+    return "dev" if protocol == CLEAN else "test"
+
+
+def best(task: str, split: str = "dev") -> str:
+    """``best/<task>/score``: the score of the kept epoch on dev. One chosen on test is under ``best_on_test``."""
+    return f"{'best' if split == 'dev' else f'best_on_{split}'}/{task}/{SCORE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +76,5 @@ def parse(name: str) -> MetricName:
     if len(parts) == 2:
         return MetricName(parts[0], None, parts[1])
     if len(parts) == 3:
-        return MetricName(parts[0], None if parts[1] == "macro" else parts[1], parts[2])
+        return MetricName(parts[0], None if parts[1] == MACRO else parts[1], parts[2])
     raise ValueError(f"a metric name has two or three parts separated by '/', found {len(parts)}")

@@ -26,6 +26,8 @@ from mtscale.tasks import TASKS, Access, Kind, Task
 RECIPES = Path(__file__).parent / "recipes"
 
 StageName = Literal["refine", "finetune"]
+Protocol = Literal["clean", "paper"]
+Cut = Literal["gold_blind", "gold_aware"]
 
 
 class Section(BaseModel):
@@ -82,6 +84,16 @@ class FinetuneSettings(Section):
     mixing: Literal["proportional"] | None = None
     batches: Literal["recomposed", "fixed"] | None = None
     order: Literal["by_length", "random"] | None = None
+
+
+class PaperSettings(Section):
+    """``[paper]``: what the authors' code does otherwise than the paper says, for ``protocol = "paper"`` alone."""
+
+    cut: Cut = Field(
+        "gold_aware",
+        description="sentences of over 30 words are cut after the last O tag that fits, on test too (split_if_longer "
+        "in ncbi-nlp/bluebert, mt-bluebert/mt_bluebert/blue_prepro_std.py); 'gold_blind' does not look",
+    )
 
 
 _SPLIT_ORDER = ("train", "dev", "test")
@@ -210,13 +222,29 @@ class Recipe(Section):
 
     name: str = Field(pattern=f"^{TASK_NAME.pattern}$", description="what runs of this recipe are called")
     stages: tuple[StageName, ...] = Field(("refine",), strict=False, description="refine, finetune, or both in order")
-    protocol: Literal["clean"] = Field("clean", description="'clean': choose on dev, score test once")
+    protocol: Protocol = Field(
+        "clean",
+        description="'clean': choose on dev, score test once; 'paper': train on train and dev, choose on test, as the "
+        "authors' code does (optimistic)",
+    )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((1,), strict=False, min_length=1)
     data_root: str | None = Field(None, description="folder of the corpora; --data and MTSCALE_DATA win over it")
     encoder: EncoderSettings = EncoderSettings()
     refine: StageSettings = StageSettings()
     finetune: FinetuneSettings = FinetuneSettings()
+    paper: PaperSettings = PaperSettings()
     tasks: tuple[TaskTable, ...] = Field(strict=False, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _batches_as_printed(cls, content: object) -> object:
+        """Under the ``paper`` protocol mini-batches are those of Algorithm 1 as printed, if nothing else is asked."""
+        if not isinstance(content, dict) or content.get("protocol") != "paper":
+            return content
+        refine = content.get("refine", {})
+        if isinstance(refine, dict):
+            refine = {"batches": "fixed", "order": "random", **refine}
+        return {**content, "refine": refine}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -228,7 +256,19 @@ class Recipe(Section):
             raise ValueError(f"tasks named twice: {', '.join(twice)}")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds must differ from each other")
+        return self._check_protocol()
+
+    def _check_protocol(self) -> Self:
+        if self.protocol == "clean" and "paper" in self.model_fields_set:
+            raise ValueError("[paper] is for protocol = 'paper' alone: leave it out or change the protocol")
+        if self.protocol == "paper" and (self.refine.patience or self.finetune.patience):
+            raise ValueError("patience waits for better dev scores, and protocol = 'paper' trains on dev: leave it out")
         return self
+
+    @property
+    def cut(self) -> Cut:
+        """How sentences of over 30 words are cut: without a look at the gold, but for the ``paper`` protocol."""
+        return self.paper.cut if self.protocol == "paper" else "gold_blind"
 
     def settings(self, stage: StageName) -> StageSettings:
         """The settings of a stage; finetune takes from refine what it does not set itself."""
@@ -239,14 +279,17 @@ class Recipe(Section):
 
     def to_toml(self) -> str:
         """The recipe with every default written out."""
-        content = self.model_dump(mode="json", exclude_none=True, exclude={"tasks"})
+        content = self.model_dump(mode="json", exclude_none=True, exclude={"tasks", *self._unused()})
         content["tasks"] = [task.model_dump(mode="json", exclude_unset=True) for task in self.tasks]
         return tomli_w.dumps(content)
 
     def hash(self) -> str:
         """A short hash of everything but the seeds and the place of the data: equal for the runs of a group."""
-        content = self.model_dump(mode="json", exclude={"seeds", "data_root"})
+        content = self.model_dump(mode="json", exclude={"seeds", "data_root", *self._unused()})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _unused(self) -> set[str]:
+        return {"paper"} if self.protocol == "clean" else set()
 
 
 def find(name_or_path: str) -> Path:

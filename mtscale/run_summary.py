@@ -10,7 +10,10 @@ from mtscale.runs import Event, RunDirectory
 
 
 class TaskScores(TypedDict):
-    """One task's scores in a run; None where not known yet. ``dev`` is that of the kept epoch."""
+    """One task's scores in a run, those of the kept epoch; None where not known.
+
+    A run that chose its epoch on test (protocol ``paper``) has no ``dev``, and its ``test`` is optimistic.
+    """
 
     dev: float | None
     test: float | None
@@ -66,8 +69,8 @@ def _last(series: Mapping[str, list[Point]], name: str) -> float | None:
     return points[-1]["value"] if points else None
 
 
-def _best_epoch(series: Mapping[str, list[Point]], task: str) -> int | None:
-    points = series.get(names.metric("dev", task, names.SCORE))
+def _best_epoch(series: Mapping[str, list[Point]], task: str, split: str) -> int | None:
+    points = series.get(names.metric(split, task, names.SCORE))
     return max(points, key=lambda point: point["value"])["epoch"] if points else None
 
 
@@ -76,19 +79,28 @@ def _floor(series: Mapping[str, list[Point]], task: str) -> float | None:
     return on_test if on_test is not None else _last(series, names.metric("dev", task, names.FLOOR))
 
 
+def _task_scores(series: Mapping[str, list[Point]], task: str, chosen_on: str) -> TaskScores:
+    kept = _last(series, names.best(task, chosen_on))
+    by_split = {split: _last(series, names.metric(split, task, names.SCORE)) for split in ("dev", "test")}
+    if kept is not None:
+        by_split[chosen_on] = kept
+    return TaskScores(
+        dev=by_split["dev"],
+        test=by_split["test"],
+        floor=_floor(series, task),
+        best_epoch=_best_epoch(series, task, chosen_on),
+    )
+
+
 def summarize(run: RunDirectory) -> RunSummary:
-    """The row of one run. The dev score is the kept epoch's, or the latest while none is kept."""
+    """The row of one run. The scores are the kept epoch's, or the latest while none is kept.
+
+    ``macro`` is that of the split on which the protocol chooses (``names.chosen_on``).
+    """
     record, status = run.record, run.status
     series = history(run.events())
-    scores = {}
-    for task in record.tasks:
-        kept = _last(series, names.best(task))
-        scores[task] = TaskScores(
-            dev=kept if kept is not None else _last(series, names.metric("dev", task, names.SCORE)),
-            test=_last(series, names.metric("test", task, names.SCORE)),
-            floor=_floor(series, task),
-            best_epoch=_best_epoch(series, task),
-        )
+    chosen_on = names.chosen_on(record.protocol)
+    scores = {task: _task_scores(series, task, chosen_on) for task in record.tasks}
     return RunSummary(
         id=record.id,
         dir=str(run.path),
@@ -103,7 +115,7 @@ def summarize(run: RunDirectory) -> RunSummary:
         state=run.state().value,
         step=status.step,
         steps=status.steps,
-        macro=_last(series, names.BEST_MACRO_SCORE),
+        macro=_last(series, names.best(names.MACRO, chosen_on)),
         scores=scores,
         mlflow_run_id=record.mlflow_run_id,
         ds_config=record.ds_config,

@@ -15,7 +15,7 @@ from mtscale.corpora import catalogue
 from mtscale.corpora.example import PairExample, SplitName
 from mtscale.errors import ConfigError, DataError
 from mtscale.inputs import cache
-from mtscale.inputs.cache import EncodedSplit, open_split
+from mtscale.inputs.cache import EncodedSplit, join_splits, open_split
 from mtscale.inputs.encode import PieceVocabulary, TaskEncoder
 from mtscale.tasks import TASKS, Access, Task
 
@@ -111,6 +111,8 @@ def test_content_labels_and_encoder_make_another_key(
 
     assert is_new()
     assert not is_new()
+    open_split(NLI, "train", data_root, tiny_vocabulary, 64, "gold_aware")
+    assert not is_new(), "pairs are not cut"
     assert is_new(max_pieces=65)
     assert is_new(task=replace(NLI, labels=NLI.labels[::-1]))
     assert is_new(task=replace(NLI, candidates="closest"))
@@ -255,3 +257,12 @@ def test_two_processes_at_once_encode_once(tiny_encoder: Path, tmp_path: Path, f
     assert outputs[0] == outputs[1] != ""
     assert len(list(tmp_path.glob("encoded-by-*"))) == 1
     assert len(files_in(folder)) == 2
+
+
+def test_joined_splits_have_the_rows_of_both(data_root: Path, tiny_vocabulary: PieceVocabulary) -> None:
+    train, dev = (open_split(STS, split, data_root, tiny_vocabulary, 64) for split in ("train", "dev"))
+    both = join_splits(train, dev)
+    assert content(both) == content(train) + content(dev)
+    assert both.lengths.tolist() == [*train.lengths.tolist(), *dev.lengths.tolist()]
+    assert both.counts.rows == train.counts.rows + dev.counts.rows
+    assert both.source_hash != train.source_hash

@@ -20,7 +20,6 @@ from mtscale.inputs.encode import (
     PieceVocabulary,
     Row,
     TaskEncoder,
-    cut_words,
     mask_arguments,
     surround_arguments,
     truncate_pair,
@@ -178,38 +177,6 @@ def test_an_argument_behind_the_cut_is_counted(
     assert (cut.truncated_examples, cut.truncated_pieces, cut.arguments_cut_off) == (1, 4, 1)
     assert len(row["pieces"]) == fits - 1
     assert row["pieces"][-1] == tokenizer.sep_token_id
-
-
-WORD_SIZES = st.lists(st.tuples(st.sampled_from("ab,;)."), st.integers(1, 6)), max_size=120)
-
-
-@settings(deadline=None)
-@given(sized=WORD_SIZES, room=st.integers(6, 60))
-def test_sub_sentences_fit_and_cover_all_words_in_order(sized: list[tuple[str, int]], room: int) -> None:
-    words, pieces = [word for word, _ in sized], [size for _, size in sized]
-    bounds = cut_words(words, pieces, room)
-    assert [word for first, last in bounds for word in range(first, last)] == list(range(len(words)))
-    for first, last in bounds:
-        assert 0 < last - first <= 30
-        assert sum(pieces[first:last]) <= room
-    for (first, last), _ in pairwise(bounds):
-        fits = last  # how far this sub-sentence could have gone
-        while fits < len(words) and fits - first < 30 and sum(pieces[first : fits + 1]) <= room:
-            fits += 1
-        breaks = [word for word in range(first + (fits - first) // 2, fits) if words[word] in ",;:)]"]
-        assert last == (breaks[-1] + 1 if breaks else fits)
-
-
-def test_a_long_sentence_is_cut_after_punctuation() -> None:
-    words = ["w"] * 50
-    assert cut_words(words, [1] * 50, 100) == [(0, 30), (30, 50)]
-    words[20] = ","
-    assert cut_words(words, [1] * 50, 100) == [(0, 21), (21, 50)]
-    words[24] = ")"
-    assert cut_words(words, [1] * 50, 100) == [(0, 25), (25, 50)]
-    assert cut_words(words[:30], [1] * 30, 100) == [(0, 30)]
-    assert cut_words(["w", ",", *["w"] * 48], [1] * 50, 100)[0] == (0, 30), "too early a break makes short inputs"
-    assert cut_words([], [], 6) == []
 
 
 WORDS = [(0, 2), (3, 5), (6, 8), (9, 11)]

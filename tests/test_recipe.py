@@ -181,6 +181,8 @@ def test_a_task_of_ones_own_must_be_complete(tmp_path: Path, table: str, expecte
         (MINIMAL + 'domain = "mine"\n', "'cdr-disease' is a shipped task: give your own another name"),
         ("seeds = []\n" + MINIMAL, "seeds: Tuple should have at least 1 item"),
         (MINIMAL.replace('"m"', '"a.b"'), "name: String should match pattern"),
+        (MINIMAL + '[paper]\ncut = "gold_aware"\n', "[paper] is for protocol = 'paper' alone"),
+        (f'protocol = "paper"\n{MINIMAL}[refine]\npatience = 3\n', "patience waits for better dev scores"),
     ],
 )
 def test_a_recipe_must_be_consistent(tmp_path: Path, text: str, expected: str) -> None:
@@ -273,6 +275,18 @@ def test_finetune_takes_from_refine_what_it_does_not_set(tmp_path: Path) -> None
     assert read.settings("finetune") == expected
     assert read.settings("refine") == StageSettings(epochs=7, batch_size=16, patience=2)
     assert set(FinetuneSettings.model_fields) == set(StageSettings.model_fields)
+
+
+def test_the_paper_protocol_has_the_papers_batches_and_cut_unless_told_otherwise(tmp_path: Path) -> None:
+    clean, paper = load(tmp_path, MINIMAL), load(tmp_path, MINIMAL, 'protocol="paper"')
+    assert (clean.cut, clean.refine.batches, clean.refine.order) == ("gold_blind", "recomposed", "by_length")
+    assert (paper.cut, paper.refine.batches, paper.refine.order) == ("gold_aware", "fixed", "random")
+    assert paper.settings("finetune").batches == "fixed"
+    other = load(tmp_path, MINIMAL, 'protocol="paper"', 'paper.cut="gold_blind"', 'refine.order="by_length"')
+    assert (other.cut, other.refine.batches, other.refine.order) == ("gold_blind", "fixed", "by_length")
+    assert len({one.hash() for one in (clean, paper, other)}) == 3
+    again = load(tmp_path, other.to_toml())
+    assert (again, again.hash()) == (other, other.hash())
 
 
 def test_the_hash_is_that_of_a_group(tmp_path: Path) -> None:

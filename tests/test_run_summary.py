@@ -7,7 +7,7 @@ from mtscale.run_summary import history, summarize
 from mtscale.runs import RunDirectory, RunRecord, State, Status
 
 
-def make_run(folder: Path) -> RunDirectory:
+def make_run(folder: Path, protocol: str = "clean") -> RunDirectory:
     record = RunRecord(
         name="run",
         family="f",
@@ -15,7 +15,7 @@ def make_run(folder: Path) -> RunDirectory:
         recipe="r",
         stage="refine",
         seed=3,
-        protocol="clean",
+        protocol=protocol,
         tasks=("ner", "nli"),
         ds_config="cpu",
         world_size=1,
@@ -47,7 +47,7 @@ def test_the_dev_score_is_the_latest_until_an_epoch_is_kept(tmp_path: Path) -> N
     before = summarize(run)["scores"]["ner"]
     assert before == {"dev": 0.6, "test": None, "floor": 0.2, "best_epoch": 2}
 
-    run.append_event("best", 30, 3, {names.best("ner"): 0.7, names.BEST_MACRO_SCORE: 0.65, names.BEST_EPOCH: 2})
+    run.append_event("best", 30, 3, {names.best("ner"): 0.7, names.best(names.MACRO): 0.65, names.BEST_EPOCH: 2})
     test = {names.metric("test", "ner", names.SCORE): 0.5, names.metric("test", "ner", names.FLOOR): 0.1}
     run.append_event("test", 30, 3, test)
     run.write_status(Status(state=State.FINISHED, step=30, steps=30, epoch=3, message="done"))
@@ -57,6 +57,18 @@ def test_the_dev_score_is_the_latest_until_an_epoch_is_kept(tmp_path: Path) -> N
     assert after["scores"]["nli"]["dev"] is None
     assert (after["macro"], after["state"], after["step"], after["steps"]) == (0.65, "finished", 30, 30)
     assert after["message"] == "done"
+
+
+def test_a_run_that_chose_on_test_has_the_kept_epochs_test_scores_and_no_dev(tmp_path: Path) -> None:
+    run = make_run(tmp_path, protocol="paper")
+    for epoch, value in enumerate([0.4, 0.7, 0.6], start=1):
+        run.append_event("test", 10 * epoch, epoch, {names.metric("test", "ner", names.SCORE): value})
+    assert summarize(run)["scores"]["ner"]["test"] == 0.6
+    kept = {names.best("ner", "test"): 0.7, names.best(names.MACRO, "test"): 0.65}
+    run.append_event("best", 20, 2, kept)
+    summary = summarize(run)
+    assert summary["scores"]["ner"] == {"dev": None, "test": 0.7, "floor": None, "best_epoch": 2}
+    assert summary["macro"] == 0.65
 
 
 def test_what_a_rewind_took_back_is_not_counted(tmp_path: Path) -> None:

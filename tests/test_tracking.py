@@ -113,8 +113,8 @@ def test_events_and_mlflow_hold_the_same_numbers(
     tracker = RunTracker(run, mirror_for(run))
     tracker.start(PARAMS, TAGS)
     score = names.metric("dev", "cdr-disease", names.SCORE)
-    tracker.log("dev", 10, 1, {score: 0.5, names.MACRO_SCORE: 0.25})
-    tracker.log("dev", 20, 2, {score: 0.75, names.MACRO_SCORE: 0.5})
+    tracker.log("dev", 10, 1, {score: 0.5, names.macro("dev"): 0.25})
+    tracker.log("dev", 20, 2, {score: 0.75, names.macro("dev"): 0.5})
     report = tmp_path / "cdr-disease.json"
     report.write_text('{"f1": 0.75}')
     tracker.artifact(report, "reports/dev")
@@ -330,7 +330,7 @@ def test_environment_chooses_store_and_experiment(
 
 def test_mlflow_accepts_every_fixed_name() -> None:
     fixed = [value for key, value in vars(names).items() if key.isupper() and isinstance(value, str)]
-    assert names.MACRO_SCORE in fixed
+    assert names.macro("dev") in fixed
     for name in fixed:
         _validate_metric_name(name)
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,101 +18,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from mtscale import recipe
-from mtscale.corpora.catalogue import SAMPLE_FOLDER
 from mtscale.ds_config import ResolvedDsConfig
-from mtscale.errors import EXIT_DATA, EXIT_FINISHED, EXIT_STOPPED, MtscaleError
+from mtscale.errors import EXIT_DATA, EXIT_STOPPED, MtscaleError
 from mtscale.run_summary import summarize
 from mtscale.runs import RunDirectory, State, write_atomically
 from mtscale.training.failures import explain_shortage
+from tests.lab import SECONDS, TASKS, Lab, steps_done, wait_until
 
-TRAIN = Path(recipe.__file__).parent / "train.py"
-SECONDS = 240
-TASKS: Mapping[str, Mapping[str, object]] = {
-    "diseases": {"kind": "tagging", "format": "pubtator", "labels": ["Disease"]},
-    "induction": {
-        "kind": "relation",
-        "format": "pubtator",
-        "labels": ["induces", "none"],
-        "negative": "none",
-        "arguments": ["Chemical", "Disease"],
-        "relation": "CID",
-    },
-    "likeness": {"kind": "similarity", "format": "tsv", "score_range": [0.0, 5.0]},
-    "evidence": {
-        "kind": "inference",
-        "format": "tsv",
-        "labels": ["no significant difference", "significantly increased", "significantly decreased"],
-    },
-}
-CORPORA = {"diseases": "cdr", "induction": "cdr", "likeness": "cdr-similarity", "evidence": "evidence-inference"}
 FAMILY = ("diseases", "evidence")
 METRICS = {"diseases": "f1", "induction": "micro_f1", "likeness": "pearson", "evidence": "accuracy"}
-
-
-@dataclass(frozen=True)
-class Lab:
-    """A small recipe on the first documents and pairs of the sample, beside its corpora, and a runs folder."""
-
-    folder: Path
-
-    @property
-    def runs(self) -> Path:
-        return self.folder / "runs"
-
-    def write(self, encoder: Path) -> None:
-        tables = []
-        for name, table in TASKS.items():
-            files = {}
-            for split in ("train", "dev", "test"):
-                (source,) = (SAMPLE_FOLDER / CORPORA[name]).glob(f"{split}.*")
-                text = source.read_text(encoding="utf-8")
-                files[split] = f"{name}.{source.name}"
-                cut = "\n\n".join(text.split("\n\n")[:4]).rstrip("\n") + "\n"
-                if source.suffix == ".tsv":
-                    cut = "".join(text.splitlines(keepends=True)[:30])
-                (self.folder / files[split]).write_text(cut, encoding="utf-8")
-            tables.append({"name": name, **table, "files": files})
-        refine = {"epochs": 2, "batch_size": 6, "learning_rate": 2e-3}
-        content = {"name": "small", "encoder": {"name": str(encoder), "max_pieces": 64}, "refine": refine}
-        (self.folder / "recipe.toml").write_text(tomli_w.dumps({**content, "tasks": tables}), encoding="utf-8")
-
-    def start(self, name: str, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(TRAIN), "--ds_config", "cpu-fp32", "--runs", str(self.runs), "--run", name]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MTSCALE_", "MLFLOW_"))}
-        environment |= {"MTSCALE_CACHE": str(self.runs.parent / "cache"), "DS_ACCELERATOR": "cpu"}
-        return subprocess.Popen(
-            [*command, "--recipe", str(self.folder / "recipe.toml"), *options],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def finish(self, name: str, *options: str) -> str:
-        """Train to the end; what the run printed."""
-        return self.end(self.start(name, *options), name)
-
-    def end(self, process: subprocess.Popen[str], name: str) -> str:
-        printed, errors = process.communicate(timeout=SECONDS)
-        assert self.run(name).state() is State.FINISHED, errors
-        assert process.returncode == EXIT_FINISHED, errors
-        return printed
-
-    def run(self, name: str) -> RunDirectory:
-        return RunDirectory(self.runs / name)
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert process.poll() is None, f"ended too early:\n{process.communicate()[1]}"
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def steps_done(run: RunDirectory) -> int:
-    return sum(event.kind == "train" for event in run.events())
 
 
 def recorded(run: RunDirectory) -> dict[tuple[str, int], float]:
@@ -388,6 +299,7 @@ import resource, torch
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.errors import MtscaleError
 from mtscale.training.failures import explain_shortage
+from tests.lab import SECONDS, TASKS, Lab, steps_done, wait_until
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, -1))
 try:

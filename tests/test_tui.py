@@ -55,7 +55,7 @@ def make_run(
             {names.metric("dev", task, names.SCORE): score + seed / 100 for task in record.tasks},
         )
     run.append_event("dev", 30, 3, {names.metric("dev", "cdr-disease", names.FLOOR): 0.125})
-    run.append_event("best", 30, 3, {names.BEST_MACRO_SCORE: 0.75 + seed / 100})
+    run.append_event("best", 30, 3, {names.best(names.MACRO): 0.75 + seed / 100})
     run.write_status(Status(state=state, step=30, steps=300, epoch=3))
     (run.path / "train.log").write_text("first line\nlast [bold]line[/bold]\n")
     return run
@@ -306,7 +306,7 @@ def test_store_reads_only_what_changed(tmp_path: Path, monkeypatch: pytest.Monke
     assert sorted(read) == ["run-1", "run-2"]
     assert store.snapshot() == first
     assert len(read) == 2
-    RunDirectory(tmp_path / "run-1").append_event("best", 40, 4, {names.BEST_MACRO_SCORE: 0.99})
+    RunDirectory(tmp_path / "run-1").append_event("best", 40, 4, {names.best(names.MACRO): 0.99})
     assert [summary["macro"] for summary in store.snapshot().runs] == [0.77, 0.99]
     assert read[2:] == ["run-1"]
 

@@ -14,8 +14,10 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from mtscale import names
+
 from .live_table import LiveTable
-from .runs_screen import number_text, progress, run_name, score_text, state_text
+from .runs_screen import chose_on_dev, number_text, progress, run_name, score_text, state_text
 from .store import RunDetail, plain
 
 TASK_COLUMNS = (
@@ -67,6 +69,8 @@ def heading(detail: RunDetail) -> Text:
     what = f"{summary['stage']} of {summary['recipe']}, seed {summary['seed']}, protocol {summary['protocol']}"
     text = Text.assemble(state_text(summary["state"]), f"  {run_name(summary)}\n", plain(what))
     text.append(f"\nstep {progress(summary)}  macro {score_text(summary['macro'])}")
+    if not chose_on_dev(summary):
+        text.append(f"  ({names.OPTIMISTIC})")
     if summary["message"]:
         text.append(f"  {plain(summary['message'])}")
     return text

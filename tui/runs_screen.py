@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
+from mtscale import names
 from mtscale.run_summary import RunSummary
 from mtscale.runs import LIVE, State
 
@@ -54,8 +55,16 @@ def run_name(summary: RunSummary) -> str:
     return plain(Path(summary["dir"]).name)
 
 
+def chose_on_dev(summary: RunSummary) -> bool:
+    """Whether the epoch was chosen on dev; scores of other runs are optimistic."""
+    return names.chosen_on(summary["protocol"]) == "dev"
+
+
 def runs_table(runs: Iterable[RunSummary]) -> tuple[list[Text], dict[str, list[Text]]]:
-    """Columns, and rows by run directory: what is known of each run, then a dev score for each task of any run."""
+    """Columns, and rows by run directory: what is known of each run, then a dev score for each task of any run.
+
+    A run that chose its epoch on test has no dev scores and says so.
+    """
     runs = list(runs)
     tasks = list(dict.fromkeys(task for summary in runs for task in summary["tasks"]))
     columns = [
@@ -68,10 +77,10 @@ def runs_table(runs: Iterable[RunSummary]) -> tuple[list[Text], dict[str, list[T
             state_text(summary["state"]),
             Text(run_name(summary)),
             Text(plain(summary["recipe"])),
-            Text(plain(summary["stage"])),
+            Text(plain(summary["stage"]) + ("" if chose_on_dev(summary) else f" ({plain(summary['protocol'])})")),
             number_text(str(summary["seed"])),
             number_text(progress(summary)),
-            score_text(summary["macro"]),
+            score_text(summary["macro"] if chose_on_dev(summary) else None),
             *(score_text(summary["scores"][task]["dev"]) if task in summary["tasks"] else Text("") for task in tasks),
         ]
     return columns, rows

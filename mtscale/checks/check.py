@@ -13,6 +13,7 @@ from mtscale.checks.findings import Finding, Severity, in_order
 from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, ConfigError, DataError
 from mtscale.inputs.encode import PieceVocabulary, TaskEncoder
+from mtscale.recipe import Cut
 from mtscale.tasks import Task
 
 logger = logging.getLogger("mtscale")
@@ -48,6 +49,7 @@ class Check:
     encoder: str
     max_pieces: int
     vocabulary: PieceVocabulary
+    cut: Cut = "gold_blind"
 
     def run(self) -> Checked:
         """Read every split of every task once and compare them. A split that cannot be read is one finding."""
@@ -76,4 +78,4 @@ class Check:
 
     def _encoder(self, task: Task) -> TaskEncoder:
         # With labels for test too: the check counts them, and nothing of it reaches a model.
-        return TaskEncoder(task, self.vocabulary, self.max_pieces, with_labels=True)
+        return TaskEncoder(task, self.vocabulary, self.max_pieces, with_labels=True, cut=self.cut)

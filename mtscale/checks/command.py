@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mtscale import recipe
 from mtscale.corpora import catalogue
 from mtscale.errors import ConfigError
-from mtscale.recipe import EncoderSettings
+from mtscale.recipe import Cut, EncoderSettings
 from mtscale.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -40,11 +40,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 @dataclass(frozen=True)
 class _Target:
-    """The tasks to check and the encoder of their recipe."""
+    """The tasks to check, the encoder of their recipe, and how that cuts sentences."""
 
     tasks: tuple[Task, ...]
     data_root: Path | None
     encoder: EncoderSettings
+    cut: Cut = "gold_blind"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -73,13 +74,9 @@ def _check(name: str, target: _Target, encoder: str) -> Checked:
     except ImportError as error:
         raise ConfigError(f"the check needs more packages ({error.name}): pip install 'mtscale[train]'") from None
     tokenizer = load_tokenizer(encoder)
-    vocabulary = PieceVocabulary(
-        backend=tokenizer.backend_tokenizer,
-        cls_id=tokenizer.cls_token_id,
-        sep_id=tokenizer.sep_token_id,
-        unknown_id=tokenizer.unk_token_id,
-    )
-    return Check(name, target.tasks, target.data_root, encoder, target.encoder.max_pieces, vocabulary).run()
+    vocabulary = PieceVocabulary.of(tokenizer)
+    max_pieces = target.encoder.max_pieces
+    return Check(name, target.tasks, target.data_root, encoder, max_pieces, vocabulary, target.cut).run()
 
 
 def _target(name: str, data: str | None) -> _Target:
@@ -96,7 +93,8 @@ def _target(name: str, data: str | None) -> _Target:
     path = recipe.find(name)
     loaded = recipe.load(path)
     data_root = catalogue.data_folder(data, loaded.data_root)
-    return _Target(tuple(table.resolve(data_root, path.parent) for table in loaded.tasks), data_root, loaded.encoder)
+    tasks = tuple(table.resolve(data_root, path.parent) for table in loaded.tasks)
+    return _Target(tasks, data_root, loaded.encoder, loaded.cut)
 
 
 def _lies_in(task: Task, data_root: Path) -> bool:

@@ -28,6 +28,7 @@ from mtscale.errors import ConfigError
 from mtscale.inputs import encode
 from mtscale.inputs.encode import EncodingCounts, PieceVocabulary, TaskEncoder
 from mtscale.inputs.schedule import IntColumn
+from mtscale.recipe import Cut
 from mtscale.runs import write_atomically
 from mtscale.tasks import Access, Kind, Task
 
@@ -61,28 +62,45 @@ class EncodedSplit:
 
 
 def open_split(
-    task: Task, split: SplitName, data_root: Path | None, vocabulary: PieceVocabulary, max_pieces: int
+    task: Task,
+    split: SplitName,
+    data_root: Path | None,
+    vocabulary: PieceVocabulary,
+    max_pieces: int,
+    cut: Cut = "gold_blind",
 ) -> EncodedSplit:
     """The encoded split, from the cache or encoded now; one process encodes, the others wait for it.
 
-    The test split is encoded without labels: what trains and chooses cannot read them by mistake.
+    The test split is encoded without labels: what trains and chooses cannot read them by mistake. ``cut`` is that of
+    sentences to tag (see ``TaskEncoder``).
 
     Raises:
         DataError: a corpus file is missing or malformed. Nothing is left in the cache then.
         ConfigError: the cache cannot be written.
     """
     source_hash = _files_hash(catalogue.corpus_files(task, split, data_root))
-    key = _key(task, split, source_hash, vocabulary, max_pieces)
+    key = _key(task, split, source_hash, vocabulary, max_pieces, cut)
     folder = _cache_folder(task, data_root)
     arrow, facts = folder / f"{task.name}.{split}.{key}.arrow", folder / f"{task.name}.{split}.{key}.json"
     with _locked(folder):
         if not (arrow.exists() and facts.exists()):
-            encoder = TaskEncoder(task, vocabulary, max_pieces, with_labels=split != "test")
+            encoder = TaskEncoder(task, vocabulary, max_pieces, with_labels=split != "test", cut=cut)
             _write(encoder, task, split, data_root, arrow)
             mark = {"access": task.access.value, "task": task.name, "split": split, "counts": encoder.counts.as_dict()}
             write_atomically(facts, json.dumps(mark))
     counts = EncodingCounts(**json.loads(facts.read_text(encoding="utf-8"))["counts"])
     return EncodedSplit(task, split, datasets.Dataset.from_file(str(arrow)), counts, source_hash)
+
+
+def join_splits(one: EncodedSplit, other: EncodedSplit) -> EncodedSplit:
+    """The rows of both, one after the other, under the name of the first."""
+    return EncodedSplit(
+        one.task,
+        one.split,
+        datasets.concatenate_datasets([one.rows, other.rows]),
+        one.counts + other.counts,
+        f"{one.source_hash}-{other.source_hash}",
+    )
 
 
 def _features(kind: Kind, *, with_labels: bool) -> datasets.Features:
@@ -117,7 +135,7 @@ def _write(encoder: TaskEncoder, task: Task, split: SplitName, data_root: Path |
         raise
 
 
-def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabulary, max_pieces: int) -> str:
+def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabulary, max_pieces: int, cut: Cut) -> str:
     parts = [
         _code_hash(),
         source_hash,
@@ -130,6 +148,7 @@ def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabu
         split,
         vocabulary.backend.to_str(),
         str(max_pieces),
+        cut if task.kind is Kind.TAGGING else "",
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

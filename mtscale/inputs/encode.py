@@ -2,8 +2,9 @@
 
 Pairs are packed as ``[CLS] first [SEP] second [SEP]`` and truncated one piece at a time from the longer text. The
 two arguments of a relation are replaced by their types (``@CHEMICAL$``). Sentences to tag are cut into sub-sentences
-of at most 30 words (a habit of BioBERT and BlueBERT) and of no more pieces than fit, without a look at the gold; the
-first piece of each word carries its label. Nothing is dropped silently: what is cut is counted.
+of at most 30 words (a habit of BioBERT and BlueBERT) and of no more pieces than fit, without a look at the gold unless
+the ``paper`` protocol asks for it; the first piece of each word carries its label. Nothing is dropped silently: what is
+cut is counted.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from tokenizers import Encoding, Tokenizer
 
 from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
 from mtscale.corpora.tags import iob2_classes, tag_words
+from mtscale.recipe import Cut
 from mtscale.tasks import Kind, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MAX_WORDS = 30
 _CHUNK = 512
@@ -59,6 +64,9 @@ class EncodingCounts:
     mentions_off_word_bounds: int = 0
     mentions_overlapped: int = 0
 
+    def __add__(self, other: EncodingCounts) -> EncodingCounts:
+        return EncodingCounts(**{name: count + getattr(other, name) for name, count in asdict(self).items()})
+
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
         return asdict(self)
@@ -73,18 +81,32 @@ class PieceVocabulary:
     sep_id: int
     unknown_id: int
 
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> PieceVocabulary:
+        """That of a fast tokenizer with BERT's special pieces."""
+        return cls(
+            backend=tokenizer.backend_tokenizer,
+            cls_id=tokenizer.cls_token_id,
+            sep_id=tokenizer.sep_token_id,
+            unknown_id=tokenizer.unk_token_id,
+        )
+
 
 class TaskEncoder:
     """Encodes the examples of one task; ``counts`` grows while rows are drawn.
 
     ``with_labels`` is false for a sealed split: its rows then hold no gold, and gold-dependent counts stay 0.
+    ``cut`` is how sentences to tag are cut; ``gold_aware`` looks at the gold of a sealed split too, as the authors do.
     """
 
-    def __init__(self, task: Task, vocabulary: PieceVocabulary, max_pieces: int, *, with_labels: bool) -> None:
+    def __init__(
+        self, task: Task, vocabulary: PieceVocabulary, max_pieces: int, *, with_labels: bool, cut: Cut = "gold_blind"
+    ) -> None:
         self.task = task
         self.vocabulary = vocabulary
         self.max_pieces = max_pieces
         self.with_labels = with_labels
+        self.cut = cut
         self.counts = EncodingCounts()
         classes = iob2_classes(task.labels) if task.kind is Kind.TAGGING else task.labels
         self._class_ids = {label: index for index, label in enumerate(classes)}
@@ -157,11 +179,7 @@ class TaskEncoder:
         words = example.words if example.words is not None else self._split_words(example)
         pieces = self._word_pieces(example, words)
         tags = self._tag(words, example.spans) if self.with_labels else []
-        bounds = cut_words(
-            [example.text[start - example.offset : end - example.offset] for start, end in words],
-            [len(ids) for ids in pieces],
-            self.max_pieces - 2,
-        )
+        bounds = self._bounds(example, words, [len(ids) for ids in pieces])
         self.counts.sentences_cut += len(bounds) > 1
         for number, (first, last) in enumerate(bounds):
             ids = [self.vocabulary.cls_id]
@@ -182,6 +200,21 @@ class TaskEncoder:
                 row["word_labels"] = [self._class_ids[tag] for tag in tags[first:last]]
                 self.counts.mentions_cut += tags[first].startswith("I")
             yield row
+
+    def _bounds(
+        self, example: TaggedExample, words: Sequence[tuple[int, int]], pieces: Sequence[int]
+    ) -> list[tuple[int, int]]:
+        """The sub-sentences as ``[first, last)`` words."""
+        texts = [example.text[start - example.offset : end - example.offset] for start, end in words]
+        room = self.max_pieces - 2
+        parts = [(0, len(words))]
+        if self.cut == "gold_aware":
+            parts = cut_after_outside(tag_words(words, example.spans))
+        return [
+            (start + first, start + last)
+            for start, end in parts
+            for first, last in cut_words(texts[start:end], pieces[start:end], room)
+        ]
 
     def _split_words(self, example: TaggedExample) -> tuple[tuple[int, int], ...]:
         """The words of the encoder's own pre-tokenizer, in document offsets, without blanks at their ends."""
@@ -305,6 +338,22 @@ def cut_words(words: Sequence[str], pieces: Sequence[int], room: int) -> list[tu
         bounds.append((first, last))
         first = last
     return bounds
+
+
+def cut_after_outside(tags: Sequence[str]) -> list[tuple[int, int]]:
+    """Cut a sentence into sub-sentences ``[first, last)`` of at most 30 words where its gold lets no mention be cut.
+
+    A sub-sentence ends with the last O of the 30 words that fit, or after one word if none of them is O:
+    ``split_if_longer`` of the authors' blue_prepro_std.py, which does so on test too.
+    """
+    bounds: list[tuple[int, int]] = []
+    first = 0
+    while len(tags) - first > MAX_WORDS:
+        outside = [word for word in range(first, first + MAX_WORDS) if tags[word] == "O"]
+        last = (outside[-1] if outside else first) + 1
+        bounds.append((first, last))
+        first = last
+    return [*bounds, (first, len(tags))] if first < len(tags) else bounds
 
 
 def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -235,7 +235,7 @@ class _Store:
             return client.create_experiment(
                 self._experiment,
                 (self._runs / "mlflow-artifacts").as_uri() if local else None,
-                tags={"mlflow.experiment.primaryMetric.name": names.MACRO_SCORE},
+                tags={"mlflow.experiment.primaryMetric.name": names.macro("dev")},
             )
         return str(experiment.experiment_id)
 

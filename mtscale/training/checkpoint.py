@@ -30,13 +30,18 @@ KEPT_STATES = 2
 
 @dataclass
 class LoopState:
-    """Where a run stands besides weights and optimizer: steps and whole epochs done, and the best epoch so far."""
+    """Where a run stands besides weights and optimizer: steps and whole epochs done, and the best epoch so far.
+
+    ``best_scores`` are those of the epoch with the best macro score, ``own_best_scores`` each task's own best.
+    """
 
     step: int = 0
     epochs_done: int = 0
     best_epoch: int = 0
     best_macro: float = float("-inf")
     best_scores: dict[str, float] = field(default_factory=dict)
+    own_best_scores: dict[str, float] = field(default_factory=dict)
+    last_scores: dict[str, float] = field(default_factory=dict)
     nonfinite_steps: int = 0
     nonfinite_in_a_row: int = 0
 

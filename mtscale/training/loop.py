@@ -1,21 +1,24 @@
-"""One run: the epochs of a stage (Algorithm 1 of the paper), the choice of an epoch on dev, the one look at test."""
+"""One run: the epochs of a stage (Algorithm 1 of the paper), the choice of an epoch, the looks at test.
+
+Protocol ``clean`` chooses the epoch on dev and scores test once, at the end. Protocol ``paper`` does what the authors'
+code does: every epoch is scored on test, and the best one there is reported.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from mtscale import judge, names
-from mtscale.corpora.example import SplitName
+from mtscale.corpora import catalogue
+from mtscale.corpora.example import Gold, SplitName
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.errors import MtscaleError
 from mtscale.inputs.batches import Batch, collate, slice_rows
@@ -24,22 +27,21 @@ from mtscale.inputs.schedule import Rows, Schedule, ScheduledBatch
 from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.predictions import Prediction, store
-from mtscale.recipe import StageName, StageSettings
+from mtscale.recipe import Protocol, StageName, StageSettings
 from mtscale.runs import write_atomically
 from mtscale.tasks import Task
 from mtscale.tracking.figures import confusion_figure
 from mtscale.training import checkpoint, looks
 from mtscale.training.checkpoint import LoopState
-from mtscale.training.distributed import Ranks, barrier, broadcast, sum_over_ranks
+from mtscale.training.distributed import Ranks, barrier, broadcast
 from mtscale.training.engine import Engine, StepResult
 from mtscale.training.evaluate import predict
 from mtscale.training.journal import Journal, SilentJournal
+from mtscale.training.records import TrainingRecords, window
 from mtscale.training.stop import StopRequest
 
 logger = logging.getLogger(__name__)
 
-# At most so many training records a run: a record is the mean over a window of steps.
-MAX_RECORDS = 2000
 MAX_NONFINITE_IN_A_ROW = 10
 
 Splits = Mapping[str, Mapping[SplitName, EncodedSplit]]
@@ -55,8 +57,13 @@ class RunPlan:
     tasks: tuple[Task, ...]
     settings: StageSettings
     encoder: str
-    protocol: str
+    protocol: Protocol
     resolved: ResolvedDsConfig
+
+    @property
+    def chosen_on(self) -> SplitName:
+        """The split whose scores choose the epoch."""
+        return names.chosen_on(self.protocol)
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A line of the results table: scores of the kept epoch."""
+    """A line of the results table: a task, its metric, and scores by the heads of their columns."""
 
     task: str
     metric: str
-    dev: float
-    test: float
-    floor: float
+    scores: Mapping[str, float]
 
 
 class Loop:
@@ -102,7 +107,8 @@ class Loop:
         self.steps = self.schedule.steps_per_epoch * plan.settings.epochs
         self.engine = Engine(model, plan.settings, plan.resolved, self.steps, around.ranks, around.device)
         self.state = LoopState()
-        self._records = _TrainingRecords(max(1, self.steps // MAX_RECORDS), around.ranks)
+        self._gold: dict[tuple[str, SplitName], Gold] = {}
+        self._records = TrainingRecords(window(self.steps), around.ranks)
 
     @property
     def _checkpoints(self) -> Path:
@@ -117,7 +123,7 @@ class Loop:
         return True
 
     def run(self) -> list[TaskResult] | None:
-        """Train to the end and score test once; None if the run was stopped before (its state is saved)."""
+        """Train to the end; the results, or None if the run was stopped before (its state is saved)."""
         while self.state.epochs_done < self.plan.settings.epochs and not self._is_out_of_patience():
             epoch = self.state.epochs_done + 1
             if not self._train_epoch(epoch):
@@ -127,7 +133,7 @@ class Loop:
             self._evaluate_epoch(epoch)
             self.state.epochs_done = epoch
             self._save_state()
-        return self._score_test()
+        return self._score_test() if self.plan.chosen_on == "dev" else self._scores_on_test()
 
     def _is_out_of_patience(self) -> bool:
         """Whether dev has not got better for as many epochs as the recipe allows; asked of a resumed run too."""
@@ -193,27 +199,41 @@ class Loop:
             self.journal.log("train", self.state.step, epoch, {**values, **extra})
 
     def _evaluate_epoch(self, epoch: int) -> None:
-        """Score dev and keep the epoch if its macro score is the best so far."""
+        """Score the split that chooses, and keep the epoch if its macro score is the best so far."""
+        split = self.plan.chosen_on
         scores: dict[str, float] = {}
         predictions: dict[str, list[Prediction]] = {}
         reports: dict[str, TaskScore] = {}
         for task in self.plan.tasks:
-            predictions[task.name] = self._predict(task, "dev")
+            predictions[task.name] = self._predict(task, split)
             if self.around.ranks.is_main:
-                reports[task.name] = judge.score(task, "dev", predictions[task.name], self.around.data_root)
+                reports[task.name] = self._judge(task, split, predictions[task.name])
                 scores[task.name] = reports[task.name].values[names.SCORE]
         scores = broadcast(scores, self.around.ranks)
         macro = macro_score(scores)
-        values = {names.MACRO_SCORE: macro}
+        values = {names.macro(split): macro}
         for name, report in reports.items():
-            values |= {names.metric("dev", name, metric): value for metric, value in report.values.items()}
+            values |= {names.metric(split, name, metric): value for metric, value in report.values.items()}
         if epoch == 1 and self.around.ranks.is_main:
-            values |= self._floors("dev")
-        self.journal.log("dev", self.state.step, epoch, values)
+            values |= self._floors(split)
+        self.journal.log(split, self.state.step, epoch, values)
         shown = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
-        logger.info("epoch %d: dev macro %.4f (%s)", epoch, macro, shown)
+        logger.info("epoch %d: %s macro %.4f (%s)", epoch, split, macro, shown)
+        own = self.state.own_best_scores
+        self.state.own_best_scores = {name: max(score, own.get(name, score)) for name, score in scores.items()}
+        self.state.last_scores = dict(scores)
         if macro > self.state.best_macro:
             self._keep(epoch, macro, scores, predictions, reports)
+
+    def _judge(self, task: Task, split: SplitName, predictions: Sequence[Prediction]) -> TaskScore:
+        """Score predictions; a look at test is written down first. The gold is read once a run."""
+        if split == "test":
+            gold_hash = self.around.splits[task.name]["test"].source_hash
+            looks.record_test_look(self.around.runs, self.plan.name, task.name, gold_hash, self.plan.protocol)
+        key = task.name, split
+        if key not in self._gold:
+            self._gold[key] = catalogue.read_gold(task, split, self.around.data_root)
+        return judge.score_against(task, self._gold[key], predictions)
 
     def _floors(self, split: SplitName) -> dict[str, float]:
         """What constants and dictionaries reach on a split, by name."""
@@ -231,15 +251,15 @@ class Loop:
         predictions: Mapping[str, Sequence[Prediction]],
         reports: Mapping[str, TaskScore],
     ) -> None:
+        split = self.plan.chosen_on
         self.state.best_epoch, self.state.best_macro, self.state.best_scores = epoch, macro, dict(scores)
         if self.around.ranks.is_main:
             checkpoint.save_best(self._checkpoints, self.engine, self.around.tokenizer)
             for task, made in predictions.items():
-                store(made, self.folder / "predictions" / f"dev.{task}.jsonl")
-                self._write_report("dev", task, reports[task])
+                self._store(split, task, made, reports[task])
         barrier(self.around.ranks)
-        kept = {names.best(task): score for task, score in scores.items()}
-        kept |= {names.BEST_MACRO_SCORE: macro, names.BEST_STEP: self.state.step, names.BEST_EPOCH: epoch}
+        kept = {names.best(task, split): score for task, score in scores.items()}
+        kept |= {names.best(names.MACRO, split): macro, names.BEST_STEP: self.state.step, names.BEST_EPOCH: epoch}
         self.journal.log("best", self.state.step, epoch, kept)
 
     def _predict(self, task: Task, split: SplitName) -> list[Prediction]:
@@ -249,7 +269,7 @@ class Loop:
         return predict(self.engine, encoded, batch_size, _pad_id(around.tokenizer), around.ranks)
 
     def _score_test(self) -> list[TaskResult]:
-        """Score test with the kept epoch, once, and write the look down first; rank 0 returns the results."""
+        """Score test with the kept epoch, once; rank 0 returns the results."""
         around = self.around
         self.engine.load_weights(checkpoint.load_best(self._checkpoints))
         scores: dict[str, float] = {}
@@ -258,28 +278,39 @@ class Loop:
             predictions = self._predict(task, "test")
             if not around.ranks.is_main:
                 continue
-            store(predictions, self.folder / "predictions" / f"test.{task.name}.jsonl")
-            gold_hash = around.splits[task.name]["test"].source_hash
-            looks.record_test_look(around.runs, self.plan.name, task.name, gold_hash, self.plan.protocol)
-            score = judge.score(task, "test", predictions, around.data_root)
-            self._write_report("test", task.name, score)
+            score = self._judge(task, "test", predictions)
+            self._store("test", task.name, predictions, score)
             values |= {names.metric("test", task.name, metric): value for metric, value in score.values.items()}
             scores[task.name] = score.values[names.SCORE]
         if not around.ranks.is_main:
             return []
-        values |= self._floors("test")
-        values[names.TEST_MACRO_SCORE] = macro_score(scores)
+        floors = self._floors("test")
+        values |= floors | {names.macro("test"): macro_score(scores)}
         self.journal.log("test", self.state.step, self.state.best_epoch, values)
+        return self._results({"dev": self.state.best_scores, "test": scores}, floors)
+
+    def _scores_on_test(self) -> list[TaskResult]:
+        """The results where test has chosen: of the epoch kept, of each task's own best epoch, of the last one."""
+        if not self.around.ranks.is_main:
+            return []
+        state = self.state
+        columns = {"kept epoch": state.best_scores, "own best": state.own_best_scores, "last epoch": state.last_scores}
+        return self._results(columns, self._floors("test"))
+
+    def _results(self, columns: Mapping[str, Mapping[str, float]], floors: Mapping[str, float]) -> list[TaskResult]:
         return [
             TaskResult(
-                task=task.name,
-                metric=task.metric,
-                dev=self.state.best_scores[task.name],
-                test=scores[task.name],
-                floor=values[names.metric("test", task.name, names.FLOOR)],
+                task.name,
+                task.metric,
+                {head: scores[task.name] for head, scores in columns.items()}
+                | {"floor (test)": floors[names.metric("test", task.name, names.FLOOR)]},
             )
             for task in self.plan.tasks
         ]
+
+    def _store(self, split: SplitName, task: str, predictions: Sequence[Prediction], score: TaskScore) -> None:
+        store(predictions, self.folder / "predictions" / f"{split}.{task}.jsonl")
+        self._write_report(split, task, score)
 
     def _write_report(self, split: SplitName, task: str, score: TaskScore) -> None:
         """The full report and the confusion matrix as files of the run, shown in the mirrors too."""
@@ -295,52 +326,6 @@ class Loop:
 
     def _save_state(self) -> None:
         checkpoint.save_state(self._checkpoints, self.engine, self.state, self.around.ranks)
-
-
-class _TrainingRecords:
-    """The means of a window of steps; losses stay on the device until the window is full."""
-
-    def __init__(self, window: int, ranks: Ranks) -> None:
-        self._window = window
-        self._ranks = ranks
-        self._steps: list[tuple[str, StepResult]] = []
-        self._examples = 0
-        self._pieces = 0
-        self._seconds = 0.0
-        self.rate = 0.0
-
-    def add(self, task: str, result: StepResult, examples: int, pieces: int, seconds: float) -> None:
-        self._steps.append((task, result))
-        self._examples += examples
-        self._pieces += pieces
-        self._seconds += seconds
-        rate = examples / seconds
-        self.rate = rate if self.rate == 0 else 0.9 * self.rate + 0.1 * rate
-
-    def is_full(self, step: int) -> bool:
-        return step % self._window == 0
-
-    def flush(self) -> dict[str, float]:
-        """The window's values by name; nothing if it holds no step. Every rank must call it at the same step."""
-        if not self._steps:
-            return {}
-        shares = torch.stack([result.loss for _, result in self._steps])
-        losses = sum_over_ranks(shares, self._ranks).tolist()
-        by_task: dict[str, list[float]] = defaultdict(list)
-        for (task, _), loss in zip(self._steps, losses, strict=True):
-            by_task[task].append(loss)
-        last = self._steps[-1][1]
-        values = {
-            names.TRAIN_LOSS: sum(losses) / len(losses),
-            names.LEARNING_RATE: last.learning_rate,
-            names.GRAD_NORM: float(last.grad_norm),
-            names.EXAMPLES_PER_SECOND: self._examples / self._seconds,
-            names.PIECES_PER_SECOND: self._pieces / self._seconds,
-            names.RESIDENT_GIB: psutil.Process().memory_info().rss / 2**30,
-        }
-        values |= {names.train_loss(task): sum(found) / len(found) for task, found in by_task.items()}
-        self._steps, self._examples, self._pieces, self._seconds = [], 0, 0, 0.0
-        return values
 
 
 def schedule_of(plan: RunPlan, splits: Splits) -> Schedule:

@@ -13,15 +13,13 @@ from mtscale.training.tables import table
 
 
 def results_table(results: Sequence[TaskResult]) -> str:
-    """Task, metric, dev, test, floor; and the plain means over tasks where there are several."""
-    rows = [
-        [result.task, result.metric, f"{result.dev:.4f}", f"{result.test:.4f}", f"{result.floor:.4f}"]
-        for result in results
-    ]
+    """Task, metric, scores, floor; and the plain means over tasks where there are several."""
+    heads = list(results[0].scores)
+    rows = [[one.task, one.metric, *(f"{one.scores[head]:.4f}" for head in heads)] for one in results]
     if len(results) > 1:
-        means = [statistics.fmean(getattr(result, name) for result in results) for name in ("dev", "test", "floor")]
+        means = [statistics.fmean(one.scores[head] for one in results) for head in heads]
         rows.append(["macro average", "", *(f"{mean:.4f}" for mean in means)])
-    return table(["task", "metric", "dev", "test", "floor (test)"], rows)
+    return table(["task", "metric", *heads], rows)
 
 
 def where_to_look(folders: Sequence[Path], tracking_uri: str | None) -> str:

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from mtscale.corpora.example import SPLITS
+from mtscale import names
+from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.errors import EXIT_FINISHED, EXIT_STOPPED, ConfigError, MtscaleError
-from mtscale.inputs.cache import open_split
+from mtscale.inputs.cache import EncodedSplit, join_splits, open_split
 from mtscale.inputs.encode import PieceVocabulary
 from mtscale.model.encoder import load_encoder, load_tokenizer
 from mtscale.model.multitask import MultiTaskModel
+from mtscale.recipe import Recipe
 from mtscale.runs import RunDirectory, RunRecord, State, process_start, write_atomically
 from mtscale.tasks import Access, Kind, Task
 from mtscale.tracking.mlflow_tracker import MlflowMirror
@@ -44,7 +46,7 @@ def train(job: Job) -> int:
     if job.dry_run and not ranks.is_main:
         return EXIT_FINISHED
     tokenizer = load_tokenizer(job.recipe.encoder.name)
-    splits = encode_tasks(job.tasks, job.data_root, tokenizer, job.recipe.encoder.max_pieces)
+    splits = encode_tasks(job.recipe, job.tasks, job.data_root, tokenizer)
     if job.dry_run:
         plan = describe(job, splits, ranks.world_size)
         print(json.dumps(plan, indent=2) if job.as_json else results.plan_text(plan))
@@ -72,7 +74,10 @@ def _train_family(job: Job, around: Surroundings) -> int:
             if around.ranks.is_main:
                 logger.info("stopped: the same command with --run %s goes on from here", job.family)
             return EXIT_STOPPED
-        tables.setdefault(f"{member.stage}, seed {member.seed}", []).extend(outcome)
+        title = f"{member.stage}, seed {member.seed}"
+        if names.chosen_on(job.recipe.protocol) == "test":
+            title += f", protocol {job.recipe.protocol}: test scores, {names.OPTIMISTIC}"
+        tables.setdefault(title, []).extend(outcome)
     if around.ranks.is_main:
         for title, found in tables.items():
             print(f"\n{title}\n{results.results_table(found)}")
@@ -82,19 +87,20 @@ def _train_family(job: Job, around: Surroundings) -> int:
 
 
 def encode_tasks(
-    tasks: Sequence[Task], data_root: Path | None, tokenizer: PreTrainedTokenizerBase, max_pieces: int
+    recipe: Recipe, tasks: Sequence[Task], data_root: Path | None, tokenizer: PreTrainedTokenizerBase
 ) -> Splits:
-    """Every split of every task, from the cache or encoded now."""
-    vocabulary = PieceVocabulary(
-        backend=tokenizer.backend_tokenizer,
-        cls_id=tokenizer.cls_token_id,
-        sep_id=tokenizer.sep_token_id,
-        unknown_id=tokenizer.unk_token_id,
-    )
-    return {
-        task.name: {split: open_split(task, split, data_root, vocabulary, max_pieces) for split in SPLITS}
-        for task in tasks
-    }
+    """Every split of every task, from the cache or encoded now. The ``paper`` protocol trains on train and dev."""
+    vocabulary = PieceVocabulary.of(tokenizer)
+    encoded: dict[str, dict[SplitName, EncodedSplit]] = {}
+    for task in tasks:
+        splits = {
+            split: open_split(task, split, data_root, vocabulary, recipe.encoder.max_pieces, recipe.cut)
+            for split in SPLITS
+        }
+        if recipe.protocol == "paper":
+            splits["train"] = join_splits(splits["train"], splits["dev"])
+        encoded[task.name] = splits
+    return encoded
 
 
 def _open_run(job: Job, member: Member, around: Surroundings) -> RunDirectory | None:
