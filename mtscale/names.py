@@ -37,6 +37,11 @@ def train_loss(task: str) -> str:
     return f"train/{task}/loss"
 
 
+def loss_weight(task: str) -> str:
+    """``train/<task>/loss_weight``: the learned factor of the task's loss."""
+    return f"train/{task}/loss_weight"
+
+
 def metric(split: str, task: str, name: str) -> str:
     """``<split>/<task>/<name>``, split being ``dev`` or ``test``."""
     return f"{split}/{task}/{name}"

@@ -28,6 +28,8 @@ RECIPES = Path(__file__).parent / "recipes"
 StageName = Literal["refine", "finetune"]
 Protocol = Literal["clean", "paper"]
 Cut = Literal["gold_blind", "gold_aware"]
+LossWeights = Literal["static", "uncertainty"]
+Mixing = Literal["proportional", "annealed", "temperature", "uniform", "round_robin"]
 
 
 class Section(BaseModel):
@@ -59,8 +61,16 @@ class StageSettings(Section):
     weight_decay: float = Field(0.01, ge=0, description="decoupled decay of weights (no biases, no layer norms)")
     clip: float = Field(1.0, gt=0, description="largest global gradient norm")
     head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each head")
-    mixing: Literal["proportional"] = Field(
-        "proportional", description="'proportional': every mini-batch of every task once an epoch (Algorithm 1)"
+    mixing: Mixing = Field(
+        "proportional",
+        description="'proportional': every mini-batch of every task once an epoch (Algorithm 1); the others give small "
+        "tasks more of as many steps (inputs/mixing.py)",
+    )
+    temperature: float = Field(2.0, ge=1, description="for mixing = 'temperature': shares as size ** (1 / temperature)")
+    loss_weights: LossWeights = Field(
+        "static",
+        description="'static': each task's loss_weight; 'uncertainty': times a weight learned with the task's head "
+        "(Kendall, Gal and Cipolla 2018, arXiv:1705.07115)",
     )
     batches: Literal["recomposed", "fixed"] = Field(
         "recomposed", description="mini-batches composed anew each epoch, or once as Algorithm 1 prints it"
@@ -81,7 +91,9 @@ class FinetuneSettings(Section):
     weight_decay: float | None = Field(None, ge=0)
     clip: float | None = Field(None, gt=0)
     head_dropout: float | None = Field(None, ge=0, lt=1)
-    mixing: Literal["proportional"] | None = None
+    mixing: Mixing | None = None
+    temperature: float | None = Field(None, ge=1)
+    loss_weights: LossWeights | None = None
     batches: Literal["recomposed", "fixed"] | None = None
     order: Literal["by_length", "random"] | None = None
 
@@ -98,7 +110,7 @@ class PaperSettings(Section):
 
 _SPLIT_ORDER = ("train", "dev", "test")
 # What a recipe may set on a shipped task too.
-_SETTINGS = ("fold", "loss_weight", "marking")
+_SETTINGS = ("cap", "fold", "loss_weight", "marking")
 
 
 class TaskTable(Section):
@@ -138,6 +150,7 @@ class TaskTable(Section):
     fold: int = Field(0, ge=0, description="the fold that is test; the next one is dev")
     split_seed: int = Field(1, ge=0, description="seed of dev_fraction and folds")
     loss_weight: float = Field(1.0, gt=0, description="multiplies the task's loss")
+    cap: int | None = Field(None, ge=1, description="the most training examples of the task that an epoch counts")
     domain: str = Field("own", description="e.g. biomedical or clinical")
     access: Annotated[Access, Field(strict=False)] = Field(Access.DUA, description="'open', or 'dua' (use agreement)")
 
@@ -213,6 +226,7 @@ class TaskTable(Section):
             fold=self.fold,
             split_seed=self.split_seed,
             loss_weight=self.loss_weight,
+            cap=self.cap,
             score_range=self.score_range,
         )
 

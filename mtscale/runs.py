@@ -70,6 +70,7 @@ class RunRecord(BaseModel):
     ds_config: str
     world_size: int
     command: tuple[str, ...]
+    directory: str = Field(default_factory=os.getcwd)
     versions: Mapping[str, str]
     git: str | None = None
     data_hashes: Mapping[str, str] = Field(default_factory=dict)

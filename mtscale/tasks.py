@@ -55,7 +55,8 @@ class Task:
     ``split_seed``. Where it has no splits at all, ``folds`` cuts the documents of the training files into so many
     parts, of which ``fold`` is test, the next one dev and the rest train.
 
-    ``loss_weight`` multiplies the task's loss.
+    ``loss_weight`` multiplies the task's loss. ``cap`` is the most training examples that an epoch counts of the task
+    (see ``inputs.schedule``); over several epochs all are seen.
 
     ``columns``: where a general format finds what the task needs, {role: column name}. ``scheme``: how a column of
     tags is to be read (IOB1, IOB2, BIOES), where the format cannot tell.
@@ -79,6 +80,7 @@ class Task:
     marking: str = "mask"
     score_range: tuple[float, float] | None = None
     loss_weight: float = 1.0
+    cap: int | None = None
     dev_documents: str | None = None
     dev_fraction: float | None = None
     folds: int | None = None

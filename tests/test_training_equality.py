@@ -112,15 +112,16 @@ class Mixture:
         table["loss_weight"] = LOSS_WEIGHTS[task.kind]
         return table
 
-    def train(self, ranks: int, micro_batch: int, zero_stage: int) -> Trained:
+    def train(self, ranks: int, micro_batch: int, zero_stage: int, loss_weights: str = "static") -> Trained:
         """Train under the shipped cpu-fp32.json, its micro-batch and ZeRO stage replaced."""
-        name = f"ranks{ranks}-micro{micro_batch}-zero{zero_stage}"
+        name = f"ranks{ranks}-micro{micro_batch}-zero{zero_stage}-{loss_weights}"
         config = json.loads((TRAIN.parents[1] / "ds_configs" / "cpu-fp32.json").read_text(encoding="utf-8"))
         config |= {"train_micro_batch_size_per_gpu": micro_batch, "zero_optimization": {"stage": zero_stage}}
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(config), encoding="utf-8")
         options = ["--recipe", str(self.recipe), "--ds_config", str(path), "--seed", str(SEED), "--run", name]
         options += ["--set", "encoder.dropout=0.0", "--set", "refine.head_dropout=0.0"]
+        options += ["--set", f'refine.loss_weights="{loss_weights}"']
         launch(TRAIN, ranks, [*options, "--runs", str(self.folder / "runs")], self.cache)
         run = RunDirectory(self.folder / "runs" / name)
         assert run.state() is State.FINISHED
@@ -146,10 +147,11 @@ def one_rank(mixture: Mixture) -> Trained:
 class PlainModel(nn.Module):
     """Hugging Face's own model with a linear layer per task, its weights as the documentation of the heads says."""
 
-    def __init__(self, encoder: Path, splits: Mapping[str, EncodedSplit]) -> None:
+    def __init__(self, encoder: Path, splits: Mapping[str, EncodedSplit], *, learned_weights: bool) -> None:
         super().__init__()
         self.bert = AutoModel.from_pretrained(encoder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
         self.heads: dict[str, nn.Linear] = {}
+        self.log_variances: dict[str, nn.Parameter] = {}
         for task in (split.task for split in splits.values()):
             outputs = {Kind.SIMILARITY: 1, Kind.TAGGING: 1 + 2 * len(task.labels)}.get(task.kind, len(task.labels))
             head = nn.Linear(HIDDEN, outputs)
@@ -159,6 +161,9 @@ class PlainModel(nn.Module):
             head.bias.data.fill_(sum(scores) / len(scores))
             self.heads[task.name] = head
             self.add_module(f"head of {task.name}", head)
+            self.log_variances[task.name] = nn.Parameter(torch.zeros(1))
+            if learned_weights:
+                self.register_parameter(f"log variance of {task.name}", self.log_variances[task.name])
 
     def loss(self, split: EncodedSplit, rows: Sequence[int]) -> Tensor:
         """The mean loss over the rows, read one at a time; words count as terms in tagging."""
@@ -226,6 +231,10 @@ class Plain:
 
 @pytest.fixture(scope="module")
 def plain(mixture: Mixture, one_rank: Trained) -> Plain:
+    return plain_loop(mixture, learned_weights=False)
+
+
+def plain_loop(mixture: Mixture, *, learned_weights: bool) -> Plain:
     """The plain loop on the rows that the first run has encoded."""
     loaded = recipe.load(mixture.recipe)
     tasks = [table.resolve(None, mixture.folder) for table in loaded.tasks]
@@ -240,13 +249,19 @@ def plain(mixture: Mixture, one_rank: Trained) -> Plain:
     assert any(count % BATCH_SIZE < 7 for count in counts), f"no mini-batch leaves one of 7 slices empty: {counts}"
     schedule = Schedule({name: split.lengths for name, split in splits.items()}, BATCH_SIZE, SEED)
     torch.set_num_threads(1)  # the matrices are tiny
-    model = PlainModel(mixture.encoder, splits)
+    model = PlainModel(mixture.encoder, splits, learned_weights=learned_weights)
     optimizer = PlainAdamax(model)
     losses = []
     batches = [batch for epoch in range(1, EPOCHS + 1) for batch in schedule.epoch(epoch)]
     for batch, rate in zip(batches, rates(len(batches)), strict=True):
         loss = model.loss(splits[batch.task], batch.rows.tolist())
-        (loss * LOSS_WEIGHTS[splits[batch.task].task.kind]).backward()
+        kind = splits[batch.task].task.kind
+        objective = loss
+        if learned_weights:
+            # Kendall et al. 2018: L / (2 s^2) + log s for a squared error, L / s^2 + log s for a cross-entropy.
+            sigma = (model.log_variances[batch.task] / 2).exp()
+            objective = loss / (2 if kind is Kind.SIMILARITY else 1) / sigma**2 + sigma.log()
+        (objective * LOSS_WEIGHTS[kind]).sum().backward()
         optimizer.step(rate)
         losses.append(float(loss.detach()))
     return Plain(losses, {_name_in_mtscale(name): tensor for name, tensor in model.state_dict().items()})
@@ -256,6 +271,8 @@ def _name_in_mtscale(name: str) -> str:
     if name.startswith("head of "):
         task, _, weight = name.removeprefix("head of ").rpartition(".")
         return f"heads.{task}_head.output.{weight}"
+    if name.startswith("log variance of "):
+        return f"heads.{name.removeprefix('log variance of ')}_head.log_variance"
     inner = name.removeprefix("bert.")
     return inner if inner.startswith("pooler.") else f"encoder.{inner}"
 
@@ -300,6 +317,16 @@ def test_ranks_accumulation_and_zero_change_nothing(
     found = mixture.train(ranks, micro_batch, zero_stage)
     assert_same(found, one_rank)
     assert_same(found, plain)
+
+
+def test_learned_loss_weights_train_like_a_plain_loop(mixture: Mixture, one_rank: Trained) -> None:
+    found = mixture.train(ranks=2, micro_batch=5, zero_stage=1, loss_weights="uncertainty")
+    learned = [float(weight) for name, weight in found.weights.items() if name.endswith("log_variance")]
+    assert len(learned) == len(SAMPLE_TASKS)
+    assert all(abs(weight) > 10 * TOLERANCE for weight in learned)
+    assert_same(found, plain_loop(mixture, learned_weights=True))
+    last = [event for event in RunDirectory(found.folder).events() if event.kind == "train"][-1]
+    assert sum(name.endswith("/loss_weight") for name in last.values) == len(SAMPLE_TASKS)
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])

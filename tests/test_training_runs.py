@@ -156,7 +156,7 @@ def test_a_run_stopped_by_a_signal_goes_on_as_if_it_never_had(lab: Lab, whole: F
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == EXIT_STOPPED, errors
-    assert "--run stopped" in errors
+    assert f"`mtscale runs resume {run.path}` goes on" in errors
     assert run.state() is State.STOPPED
     assert 3 <= steps_done(run) < whole.run.status.steps // 2
     assert mlflow_status(run) == "KILLED"

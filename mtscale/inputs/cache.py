@@ -142,7 +142,16 @@ def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabu
         # Whatever of a task can change its examples; where its files lie cannot.
         repr(
             replace(
-                task, domain="", corpus="", files={}, packaged=False, licence="", source="", obtain="", loss_weight=1.0
+                task,
+                domain="",
+                corpus="",
+                files={},
+                packaged=False,
+                licence="",
+                source="",
+                obtain="",
+                loss_weight=1.0,
+                cap=None,
             )
         ),
         split,

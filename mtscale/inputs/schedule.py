@@ -6,12 +6,14 @@ Every rank computes the same schedule, so that no rank has to tell another which
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtscale.inputs.mixing import Mixture
 
 IntColumn = NDArray[np.int32]
 Rows = NDArray[np.int64]
@@ -35,7 +37,11 @@ class Schedule:
 
     ``lengths``: the word pieces of each row, by task. ``batches``: ``fixed`` composes the mini-batches once and
     shuffles their order each epoch, as Algorithm 1 prints it; ``recomposed`` composes them anew. ``order``: rows of
-    similar length together within shuffled windows, or at random.
+    similar length together within shuffled windows, or at random. ``mixture``: how many mini-batches of each task are
+    in an epoch. ``caps``: the most examples of a task that count there.
+
+    A task's mini-batches are a stream of *passes* over its rows; an epoch goes on in it where the one before ended, so
+    that no row is seen a second time before all others of its task have been seen.
     """
 
     lengths: Mapping[str, IntColumn]
@@ -43,26 +49,58 @@ class Schedule:
     seed: int
     batches: Literal["recomposed", "fixed"] = "recomposed"
     order: Literal["by_length", "random"] = "by_length"
+    mixture: Mixture = field(default_factory=Mixture)
+    caps: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch: the mini-batches of all tasks, the last short ones included."""
-        return sum(-(-len(lengths) // self.batch_size) for lengths in self.lengths.values())
+        return sum(self._available().values())
+
+    def counts(self, epoch: int) -> dict[str, int]:
+        """The mini-batches of each task in an epoch."""
+        return self.mixture.counts(self._available(), epoch)
 
     def epoch(self, epoch: int) -> list[ScheduledBatch]:
-        """The mini-batches of an epoch (from 1) in their order: every row of every task exactly once."""
+        """The mini-batches of an epoch (from 1) in their order."""
         merged = [
             ScheduledBatch(task, rows)
-            for task in self.lengths
-            for rows in self._compose(task, 0 if self.batches == "fixed" else epoch)
+            for task, count in self.counts(epoch).items()
+            for rows in self._next(task, epoch, count)
         ]
+        if self.mixture.mixing == "round_robin":
+            of_task = {task: iter([batch for batch in merged if batch.task == task]) for task in self.lengths}
+            return [next(of_task[task]) for task in self.mixture.turns(self._available(), epoch)]
         order = self._random(epoch, "<order of mini-batches>").permutation(len(merged))
         return [merged[index] for index in order]
 
-    def _compose(self, task: str, epoch: int) -> Sequence[Rows]:
+    def _available(self) -> dict[str, int]:
+        """The mini-batches of each task that count in an epoch."""
+        sizes = {task: len(lengths) for task, lengths in self.lengths.items()}
+        return {task: -(-min(size, self.caps.get(task, size)) // self.batch_size) for task, size in sizes.items()}
+
+    def _next(self, task: str, epoch: int, count: int) -> Iterator[Rows]:
+        """The ``count`` mini-batches of a task's stream that belong to an epoch."""
+        a_pass = -(-len(self.lengths[task]) // self.batch_size)
+        first = sum(self.counts(before)[task] for before in range(1, epoch))
+        while count:
+            number, start = divmod(first, a_pass)
+            taken = self._pass(task, number + 1)[start : start + count]
+            yield from taken
+            first, count = first + len(taken), count - len(taken)
+
+    def _pass(self, task: str, number: int) -> Sequence[Rows]:
+        """All rows of a task as mini-batches, in an order in which any first part of them is a random draw."""
+        composed = self._compose(task, 0 if self.batches == "fixed" else number)
+        if self.mixture.mixing == "proportional" and task not in self.caps:
+            return composed  # all of a pass is in one epoch, which is shuffled as a whole
+        order = self._random(number, f"<order of {task}>").permutation(len(composed))
+        return [composed[index] for index in order]
+
+    def _compose(self, task: str, number: int) -> Sequence[Rows]:
         """Cut a permutation of a task's rows into mini-batches; the short one is drawn before any sorting."""
         lengths = self.lengths[task]
-        rows: Rows = self._random(epoch, task).permutation(len(lengths))
+        rows: Rows = self._random(number, task).permutation(len(lengths))
         whole = len(rows) - len(rows) % self.batch_size
         if self.order == "by_length":
             window = WINDOW * self.batch_size
@@ -71,5 +109,5 @@ class Schedule:
                 part[:] = part[np.argsort(lengths[part], kind="stable")]
         return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
 
-    def _random(self, epoch: int, purpose: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, zlib.crc32(purpose.encode())])
+    def _random(self, number: int, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, number, zlib.crc32(purpose.encode())])

@@ -27,23 +27,59 @@ class Head(nn.Module):
     it has to reach scores of 2 or 3 through the shared pooler's features, since Adamax moves a bias by one learning
     rate a step.
 
+    With ``learned_weight`` the head also holds the logarithm of a variance, which weighs its loss (see ``objective``).
+
     Weights are drawn from N(0, 0.02) as in the authors' code, from a generator of their own: the draw depends on the
     seed and the task's name alone, not on which other tasks are trained beside it.
     """
 
-    def __init__(self, task: Task, hidden_size: int, dropout: float, seed: int, bias: float = 0.0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        hidden_size: int,
+        dropout: float,
+        seed: int,
+        bias: float = 0.0,
+        *,
+        learned_weight: bool = False,
+    ) -> None:
         super().__init__()
+        self._kind, self._loss_weight = task.kind, task.loss_weight
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size, num_outputs(task))
         generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(task.name.encode()))
         with torch.no_grad():
             self.output.weight.normal_(0.0, INITIAL_STD, generator=generator)
             self.output.bias.fill_(bias)
+        # One dimension, so that the optimizer takes it for what is not decayed.
+        self.log_variance = nn.Parameter(torch.zeros(1)) if learned_weight else None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(N, hidden_size) -> (N, outputs)."""
         logits: Tensor = self.output(self.dropout(hidden))
         return logits
+
+    def objective(self, loss: Tensor, share: float) -> Tensor:
+        """What a step minimises on a part of a mini-batch, of which ``loss`` is the share of the mean loss.
+
+        The task's ``loss_weight`` times the loss. With a learned weight, for variance v and w = 1 / v (half of that for
+        similarity): ``loss_weight * (w * loss + log(v) / 2)``, of which this part has ``share`` of the second term
+        (Kendall, Gal and Cipolla 2018, arXiv:1705.07115, equations 7 and 10).
+        """
+        if self.log_variance is None:
+            return loss * self._loss_weight
+        log_variance = self.log_variance.float().squeeze(0)
+        return self._loss_weight * (self._precision(log_variance) * loss + log_variance / 2 * share)
+
+    @torch.no_grad()
+    def weight(self) -> float:
+        """The factor of the loss in the objective."""
+        if self.log_variance is None:
+            return self._loss_weight
+        return self._loss_weight * float(self._precision(self.log_variance.float()))
+
+    def _precision(self, log_variance: Tensor) -> Tensor:
+        return torch.exp(-log_variance) * (0.5 if self._kind is Kind.SIMILARITY else 1.0)
 
 
 def loss_sum(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:

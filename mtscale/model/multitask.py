@@ -17,7 +17,7 @@ class MultiTaskModel(nn.Module):
 
     [CLS] heads read the encoder's own tanh pooler where the architecture has one, as BERT and the authors' code do;
     tagging heads read the last layer at the first piece of each word. ``mean_scores`` holds the mean training score of
-    each similarity task.
+    each similarity task. With ``learned_weights`` each head learns the weight of its loss.
     """
 
     def __init__(
@@ -27,6 +27,8 @@ class MultiTaskModel(nn.Module):
         head_dropout: float,
         seed: int,
         mean_scores: Mapping[str, float],
+        *,
+        learned_weights: bool = False,
     ) -> None:
         super().__init__()
         self.tasks = {task.name: task for task in tasks}
@@ -36,7 +38,14 @@ class MultiTaskModel(nn.Module):
         # A submodule may not bear the name of an attribute of ModuleDict ("type", "keys"), hence the ending.
         self.heads = nn.ModuleDict(
             {
-                head_name(task.name): Head(task, hidden_size, head_dropout, seed, mean_scores.get(task.name, 0.0))
+                head_name(task.name): Head(
+                    task,
+                    hidden_size,
+                    head_dropout,
+                    seed,
+                    mean_scores.get(task.name, 0.0),
+                    learned_weight=learned_weights,
+                )
                 for task in tasks
             }
         )
@@ -59,8 +68,14 @@ class MultiTaskModel(nn.Module):
             read = hidden.flatten(0, 1)[word_pieces]
         else:
             read = hidden[:, 0] if self.pooler is None else self.pooler(hidden)
-        logits: Tensor = self.heads[head_name(task)](read)
+        logits: Tensor = self.head(task)(read)
         return logits
+
+    def head(self, task: str) -> Head:
+        """The head of a task."""
+        head = self.heads[head_name(task)]
+        assert isinstance(head, Head)
+        return head
 
     def uses_pooler(self, task: str) -> bool:
         """Whether a task's loss reaches the pooler."""

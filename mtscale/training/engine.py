@@ -71,13 +71,14 @@ class Engine:
         """One optimizer step on this rank's slices of a global mini-batch of one task.
 
         ``terms`` is the global number of loss terms; a slice whose labels are None stands for an empty one and
-        contributes zero. The gradients are those of the loss times the task's weight; the loss returned is without.
+        contributes zero. The gradients are those of the head's ``objective``; the loss returned is without weight.
         """
         activate(self._optimizer, self.model, (task,))
         learning_rate = self._schedule.at(step)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        kind, weight = self.model.tasks[task].kind, self.model.tasks[task].loss_weight
+        kind, head = self.model.tasks[task].kind, self.model.head(task)
+        share = 1 / (len(slices) * self.ranks.world_size)
         total = torch.zeros((), device=self.device)
         norm = torch.zeros((), device=self.device)
         for batch in slices:
@@ -85,7 +86,7 @@ class Engine:
             loss = logits.float().sum() * 0.0 if batch.labels is None else loss_sum(kind, logits, batch.labels) / terms
             total += loss.detach()
             # DeepSpeed averages gradients over the ranks; the loss is a share of a sum, so that is undone here.
-            self._engine.backward(loss * (weight * self.ranks.world_size), scale_wrt_gas=False)
+            self._engine.backward(head.objective(loss, share) * self.ranks.world_size, scale_wrt_gas=False)
             applied = True
             if self._engine.is_gradient_accumulation_boundary():
                 if self._clips_here:

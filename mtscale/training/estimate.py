@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.model.encoder import locate
 from mtscale.training.job import Job, Member
-from mtscale.training.loop import Splits
+from mtscale.training.loop import Splits, schedule_of
 
 # A process with torch, DeepSpeed, transformers and Arrow loaded, before any model. Measured on Linux x86_64, CPU build.
 LIBRARIES_GIB = 0.7
@@ -38,8 +38,8 @@ def describe(job: Job, splits: Splits, world_size: int) -> dict[str, Any]:
 def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> dict[str, Any]:
     settings = job.recipe.settings(member.stage)
     resolved = job.resolved(member.stage, world_size)
-    rows = [len(splits[task.name]["train"].rows) for task in member.tasks]
-    per_epoch = sum(-(-count // settings.batch_size) for count in rows)
+    schedule = schedule_of(member.tasks, settings, member.seed, splits)
+    per_epoch = schedule.steps_per_epoch
     config = AutoConfig.from_pretrained(locate(job.recipe.encoder.name))
     longest = longest_slice([splits[task.name]["train"].lengths for task in member.tasks], resolved.micro_batch)
     return {
@@ -50,6 +50,7 @@ def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> 
         "epochs": settings.epochs,
         "steps_per_epoch": per_epoch,
         "steps": per_epoch * settings.epochs,
+        "steps_by_task": {epoch: schedule.counts(epoch) for epoch in sorted({1, settings.epochs})},
         "batch_size": settings.batch_size,
         "micro_batch": resolved.micro_batch,
         "accumulation": resolved.accumulation,

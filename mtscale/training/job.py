@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,22 @@ def arguments(options: argparse.Namespace) -> list[str]:
     if options.seed is not None:
         words += ["--seed", ",".join(map(str, options.seed))]
     return words + [name for name, on in (("--dry-run", options.dry_run), ("--json", options.json)) if on]
+
+
+def launch(job: Job, words: Sequence[str], num_gpus: int | None) -> int:
+    """Run a checked job in processes of its own; returns the exit code.
+
+    ``words`` are the options of ``mtscale/train.py`` but ``--run``, ``num_gpus`` its ranks on this machine (default:
+    one for each GPU).
+
+    Raises:
+        ConfigError: the packages for training are not installed.
+    """
+    try:
+        from mtscale.training.launch import launch as start
+    except ImportError as error:
+        raise ConfigError(f"training needs more packages ({error.name}): pip install 'mtscale[train]'") from None
+    return start(job, words, num_gpus)
 
 
 def task_of(name: str, recipe_name: str | None, data: str | None) -> tuple[Task, Path | None]:

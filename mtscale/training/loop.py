@@ -23,6 +23,7 @@ from mtscale.ds_config import ResolvedDsConfig
 from mtscale.errors import MtscaleError
 from mtscale.inputs.batches import Batch, collate, slice_rows
 from mtscale.inputs.cache import EncodedSplit
+from mtscale.inputs.mixing import Mixture
 from mtscale.inputs.schedule import Rows, Schedule, ScheduledBatch
 from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
@@ -103,7 +104,7 @@ class Loop:
         self.around = around
         self.folder = folder
         self.journal = journal
-        self.schedule = schedule_of(plan, around.splits)
+        self.schedule = schedule_of(plan.tasks, plan.settings, plan.seed, around.splits)
         self.steps = self.schedule.steps_per_epoch * plan.settings.epochs
         self.engine = Engine(model, plan.settings, plan.resolved, self.steps, around.ranks, around.device)
         self.state = LoopState()
@@ -196,7 +197,12 @@ class Loop:
     def _record(self, epoch: int, values: Mapping[str, float]) -> None:
         if values:
             extra = {names.NONFINITE_STEPS: float(self.state.nonfinite_steps)} if self.state.nonfinite_steps else {}
-            self.journal.log("train", self.state.step, epoch, {**values, **extra})
+            self.journal.log("train", self.state.step, epoch, {**values, **extra, **self._learned_weights()})
+
+    def _learned_weights(self) -> dict[str, float]:
+        if self.plan.settings.loss_weights == "static":
+            return {}
+        return {names.loss_weight(task.name): self.engine.model.head(task.name).weight() for task in self.plan.tasks}
 
     def _evaluate_epoch(self, epoch: int) -> None:
         """Score the split that chooses, and keep the epoch if its macro score is the best so far."""
@@ -328,11 +334,17 @@ class Loop:
         checkpoint.save_state(self._checkpoints, self.engine, self.state, self.around.ranks)
 
 
-def schedule_of(plan: RunPlan, splits: Splits) -> Schedule:
+def schedule_of(tasks: Sequence[Task], settings: StageSettings, seed: int, splits: Splits) -> Schedule:
     """The schedule of a run."""
-    lengths = {task.name: splits[task.name]["train"].lengths for task in plan.tasks}
-    settings = plan.settings
-    return Schedule(lengths, settings.batch_size, plan.seed, settings.batches, settings.order)
+    return Schedule(
+        lengths={task.name: splits[task.name]["train"].lengths for task in tasks},
+        batch_size=settings.batch_size,
+        seed=seed,
+        batches=settings.batches,
+        order=settings.order,
+        mixture=Mixture(settings.mixing, settings.temperature, settings.epochs),
+        caps={task.name: task.cap for task in tasks if task.cap is not None},
+    )
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -72,7 +72,7 @@ def _train_family(job: Job, around: Surroundings) -> int:
         outcome = _train_member(job, member, opened, around)
         if outcome is None:
             if around.ranks.is_main:
-                logger.info("stopped: the same command with --run %s goes on from here", job.family)
+                logger.info("stopped: `mtscale runs resume %s` goes on from here", job.runs / member.name)
             return EXIT_STOPPED
         title = f"{member.stage}, seed {member.seed}"
         if names.chosen_on(job.recipe.protocol) == "test":
@@ -193,7 +193,8 @@ def _environment() -> str:
 def _train_member(job: Job, member: Member, run: RunDirectory, around: Surroundings) -> list[TaskResult] | None:
     """Train one run and write its final state, whatever happens; None if it was stopped."""
     plan = _plan(job, member, around)
-    steps = schedule_of(plan, around.splits).steps_per_epoch * plan.settings.epochs
+    schedule = schedule_of(plan.tasks, plan.settings, plan.seed, around.splits)
+    steps = schedule.steps_per_epoch * plan.settings.epochs
     journal: Journal | SilentJournal = SilentJournal()
     if around.ranks.is_main:
         tracker = RunTracker(run, MlflowMirror(job.runs, on_run_id=lambda run_id, uri: _note_mlflow(run, run_id, uri)))
@@ -223,7 +224,12 @@ def _loop(job: Job, plan: RunPlan, run: RunDirectory, around: Surroundings, jour
     if ranks.is_main:
         logger.info("%s", report)
     model = MultiTaskModel(
-        encoder, plan.tasks, plan.settings.head_dropout, plan.seed, mean_scores(plan.tasks, around.splits)
+        encoder,
+        plan.tasks,
+        plan.settings.head_dropout,
+        plan.seed,
+        mean_scores(plan.tasks, around.splits),
+        learned_weights=plan.settings.loss_weights == "uncertainty",
     )
     # Dropout differs between ranks; everything drawn before is the same on all.
     torch.manual_seed((plan.seed << 20) + ranks.rank)
@@ -288,6 +294,7 @@ def _params(job: Job, plan: RunPlan) -> dict[str, Param]:
         "batch.order": settings.order,
         "batch.composition": settings.batches,
         "mixing": settings.mixing,
+        "loss_weights": settings.loss_weights,
         "ds.zero": resolved.zero_stage,
         "ds.precision": resolved.precision,
         "ds.config": job.ds_config_path.name,

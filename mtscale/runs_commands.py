@@ -1,0 +1,139 @@
+"""The commands ``mtscale runs``: list runs, show one, stop one, go on with one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mtscale import names
+from mtscale.errors import EXIT_FINISHED, ConfigError
+from mtscale.run_summary import RunSummary, history, summarize
+from mtscale.runs import LIVE, State, find_run, list_runs
+from mtscale.training import job
+from mtscale.training.tables import number, table
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the group ``runs`` with its commands."""
+    group = commands.add_parser("runs", help="list runs, show, stop or resume one")
+    runs = group.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = runs.add_parser("list", help="all runs, oldest first")
+    listing.set_defaults(command=_list)
+    show = runs.add_parser("show", help="one run, with the scores of its tasks")
+    show.set_defaults(command=_show)
+    for command in (listing, show):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+    stop = runs.add_parser("stop", help="ask a run to stop at its next step, with a checkpoint")
+    stop.set_defaults(command=_stop)
+    resume = runs.add_parser("resume", help="go on with a run that was stopped or cut off, as its command began it")
+    resume.set_defaults(command=_resume)
+    for command in (show, stop, resume):
+        command.add_argument("run", metavar="RUN", help="id, name or directory")
+    for command in (listing, show, stop, resume):
+        command.add_argument(
+            "--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)"
+        )
+
+
+def _list(options: argparse.Namespace) -> int:
+    root = job.runs_folder(options.runs)
+    summaries = [summarize(run) for run in list_runs(root)]
+    if options.json:
+        print(json.dumps(summaries, indent=2))
+    elif not summaries:
+        print(f"no runs in {root}; `mtscale train` starts one")
+    else:
+        print("\n\n".join(_runs_tables(summaries)))
+    return EXIT_FINISHED
+
+
+def _runs_tables(summaries: Sequence[RunSummary]) -> Iterator[str]:
+    """A table for each protocol: scores of a ``clean`` run and of one that chose on test are not comparable."""
+    header = ["run", "state", "id", "recipe", "stage", "seed", "steps", "dev macro", "test macro"]
+    for protocol in sorted({summary["protocol"] for summary in summaries}):
+        rows = [_run_row(summary) for summary in summaries if summary["protocol"] == protocol]
+        title = "" if names.chosen_on(protocol) == "dev" else f"protocol {protocol}, {names.OPTIMISTIC}\n"
+        yield title + table(header, rows)
+
+
+def _run_row(summary: RunSummary) -> list[str]:
+    tests = [scores["test"] for scores in summary["scores"].values()]
+    known = [score for score in tests if score is not None]
+    return [
+        Path(summary["dir"]).name,
+        summary["state"],
+        summary["id"],
+        summary["recipe"],
+        summary["stage"],
+        str(summary["seed"]),
+        f"{summary['step']}/{summary['steps']}",
+        number(summary["macro"] if names.chosen_on(summary["protocol"]) == "dev" else None),
+        number(sum(known) / len(known) if known and len(known) == len(tests) else None),
+    ]
+
+
+def _show(options: argparse.Namespace) -> int:
+    run = find_run(job.runs_folder(options.runs), options.run)
+    summary = summarize(run)
+    if options.json:
+        print(json.dumps({**summary, "history": history(run.events())}, indent=2))
+        return EXIT_FINISHED
+    protocol = summary["protocol"]
+    if names.chosen_on(protocol) == "test":
+        protocol += f" ({names.OPTIMISTIC})"
+    facts = {
+        "run": f"{run.path} ({summary['id']})",
+        "state": summary["state"] + (f": {summary['message']}" if summary["message"] else ""),
+        "recipe": f"{summary['recipe']}, {summary['stage']}, seed {summary['seed']}, protocol {protocol}",
+        "steps": f"{summary['step']} of {summary['steps']}",
+        "hardware": summary["ds_config"],
+        "MLflow": summary["mlflow_run_id"] or "not mirrored",
+    }
+    print("\n".join(f"{name:<10}{value}" for name, value in facts.items()) + "\n")
+    rows = [
+        [
+            task,
+            "" if scores["best_epoch"] is None else str(scores["best_epoch"]),
+            number(scores["dev"]),
+            number(scores["test"]),
+            number(scores["floor"]),
+        ]
+        for task, scores in summary["scores"].items()
+    ]
+    print(table(["task", "best epoch", "dev", "test", "floor"], rows))
+    return EXIT_FINISHED
+
+
+def _stop(options: argparse.Namespace) -> int:
+    run = find_run(job.runs_folder(options.runs), options.run)
+    state = run.state()
+    if state not in LIVE:
+        raise ConfigError(f"{run.path} is {state}: only a live run can be stopped")
+    run.stop_file.touch(mode=0o600)
+    print(f"{run.path}: asked to stop; it ends with its next step and a checkpoint, and `mtscale runs resume` goes on")
+    return EXIT_FINISHED
+
+
+def _resume(options: argparse.Namespace) -> int:
+    """Give the run's own command again, from the directory and for as many ranks as it was given."""
+    run = find_run(job.runs_folder(options.runs), options.run)
+    state, record = run.state(), run.record
+    if state in LIVE or state is State.FINISHED:
+        raise ConfigError(f"{run.path} is {state}: only a run that was stopped, failed or lost can be resumed")
+    runs = run.path.parent.resolve()
+    try:
+        os.chdir(record.directory)
+    except OSError as error:
+        raise ConfigError(
+            f"{run.path} was started in {record.directory}, which cannot be entered: {error.strerror}; "
+            f"give its command again with --run {record.family}"
+        ) from None
+    parser = argparse.ArgumentParser(prog="mtscale runs resume")
+    job.add_options(parser)
+    again = parser.parse_args([*record.command[1:], "--run", record.family, "--runs", str(runs)])
+    return job.launch(job.check(again), job.arguments(again), record.world_size)
