@@ -16,6 +16,7 @@ from mtscale import recipe
 from mtscale.corpora.catalogue import SAMPLE_FOLDER
 from mtscale.errors import EXIT_FINISHED
 from mtscale.runs import RunDirectory, State
+from mtscale.training.machine import free_port
 
 TRAIN = Path(recipe.__file__).parent / "train.py"
 SECONDS = 240
@@ -66,8 +67,11 @@ class Lab:
         content = {"name": "small", "encoder": {"name": str(encoder), "max_pieces": 64}, "refine": refine}
         (self.folder / "recipe.toml").write_text(tomli_w.dumps({**content, "tasks": tables}), encoding="utf-8")
 
-    def start(self, name: str, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(TRAIN), "--ds_config", "cpu-fp32", "--runs", str(self.runs), "--run", name]
+    def start(self, name: str, *options: str, ranks: int = 1) -> subprocess.Popen[str]:
+        """One rank is started alone; several by the launcher."""
+        launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), "--master_port", str(free_port())]
+        places = ["--ds_config", "cpu-fp32", "--runs", str(self.runs), "--run", name]
+        command = [sys.executable, *(launcher if ranks > 1 else []), str(TRAIN), *places]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("MTSCALE_", "MLFLOW_"))}
         environment |= {"MTSCALE_CACHE": str(self.runs.parent / "cache"), "DS_ACCELERATOR": "cpu"}
         return subprocess.Popen(

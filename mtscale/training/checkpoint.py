@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from transformers import PreTrainedTokenizerBase
 
 from mtscale.training.distributed import Ranks, barrier, broadcast
 from mtscale.training.engine import Engine
+
+logger = logging.getLogger(__name__)
 
 KEPT_STATES = 2
 
@@ -77,8 +80,9 @@ def save_state(folder: Path, engine: Engine, state: LoopState, ranks: Ranks) -> 
 def load_state(folder: Path, engine: Engine, ranks: Ranks) -> LoopState | None:
     """Load the newest whole state, or None if there is none. Every rank must call it.
 
-    Raises:
-        OSError: the state was saved with another number of ranks or another ZeRO stage.
+    A state that as many ranks have saved with the same ZeRO stage is taken up exactly. So is one of stage 0 by any
+    number of ranks, but for the random draws of dropout. Otherwise each rank has saved its own part of the optimizer's
+    state, which DeepSpeed does not cut anew: weights and position are taken, and the moments begin at zero.
     """
     chosen = None
     if ranks.is_main:
@@ -88,16 +92,21 @@ def load_state(folder: Path, engine: Engine, ranks: Ranks) -> LoopState | None:
         return None
     facts = json.loads((chosen / "state.json").read_text(encoding="utf-8"))
     saved = facts.pop("world_size"), facts.pop("zero_stage")
-    if saved != (ranks.world_size, engine.resolved.zero_stage):
-        raise OSError(
-            f"{chosen} was saved by {saved[0]} ranks with ZeRO {saved[1]}; go on with the same number of ranks "
-            f"and the same --ds_config (now {ranks.world_size} ranks, ZeRO {engine.resolved.zero_stage})"
+    found = ranks.world_size, engine.resolved.zero_stage
+    weights_only = saved != found and (saved[1] > 0 or found[1] > 0)
+    if saved != found and ranks.is_main:
+        what = "weights and position; the optimizer's moments begin anew" if weights_only else "everything but dropout"
+        logger.warning(
+            "%s was saved by %d ranks with ZeRO %d; now %d ranks with ZeRO %d take from it %s",
+            *(chosen, *saved, *found, what),
         )
-    engine.load(chosen, "deepspeed")
-    generators = load_file(chosen / f"random-{ranks.rank}.safetensors")
-    torch.set_rng_state(generators["cpu"])
-    if "cuda" in generators:
-        torch.cuda.set_rng_state(generators["cuda"], engine.device)
+    engine.load(chosen, "deepspeed", weights_only=weights_only)
+    own = chosen / f"random-{ranks.rank}.safetensors"
+    if own.exists():
+        generators = load_file(own)
+        torch.set_rng_state(generators["cpu"])
+        if "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], engine.device)
     return LoopState(**facts)
 
 

@@ -136,9 +136,9 @@ class Engine:
         """Write DeepSpeed's own checkpoint (weights, optimizer state). Every rank must call it."""
         self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
 
-    def load(self, folder: Path, tag: str) -> None:
-        """Read what ``save`` wrote. Every rank must call it."""
-        loaded, _ = self._engine.load_checkpoint(str(folder), tag=tag)
+    def load(self, folder: Path, tag: str, *, weights_only: bool = False) -> None:
+        """Read what ``save`` wrote, or its weights without the optimizer's state. Every rank must call it."""
+        loaded, _ = self._engine.load_checkpoint(str(folder), tag=tag, load_module_only=weights_only)
         if loaded is None:
             raise OSError(f"DeepSpeed found no checkpoint {tag} in {folder}")
 

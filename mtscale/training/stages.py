@@ -134,7 +134,12 @@ def _claim(job: Job, member: Member, around: Surroundings) -> str:
     if dict(run.record.data_hashes) != hashes:
         raise ConfigError(f"{run.path}: the corpus files have changed since it was started: choose another --run name")
     run.stop_file.unlink(missing_ok=True)
-    run.update_record(pid=os.getpid(), pid_start=process_start(os.getpid()), host=socket.gethostname())
+    run.update_record(
+        pid=os.getpid(),
+        pid_start=process_start(os.getpid()),
+        host=socket.gethostname(),
+        world_size=around.ranks.world_size,
+    )
     run.write_status(run.status.model_copy(update={"state": State.RUNNING, "message": "", "time": time.time()}))
     return "again"
 
