@@ -35,6 +35,7 @@ from mtscale.training.failures import describe_error, explain_shortage
 from mtscale.training.job import Job, Member
 from mtscale.training.journal import Journal, SilentJournal
 from mtscale.training.loop import Loop, RunPlan, Splits, Surroundings, TaskResult, schedule_of
+from mtscale.training.shared import require_shared
 from mtscale.training.stop import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def train(job: Job) -> int:
     stop.listen()
     device = distributed.start(ranks, job.machine)
     try:
+        require_shared(job.runs, ranks)
         job = distributed.broadcast(job, ranks)  # the family's name holds the time, which ranks read apart
         around = Surroundings(job.runs, job.data_root, splits, tokenizer, ranks, device, stop)
         return _train_family(job, around)
