@@ -74,6 +74,8 @@ class RunRecord(BaseModel):
     versions: Mapping[str, str]
     git: str | None = None
     data_hashes: Mapping[str, str] = Field(default_factory=dict)
+    access: str = "dua"
+    params: Mapping[str, str | int | float] = Field(default_factory=dict)
     recipe_hash: str
     created: float = Field(default_factory=time.time)
     host: str = Field(default_factory=socket.gethostname)

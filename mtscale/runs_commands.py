@@ -1,4 +1,4 @@
-"""The commands ``mtscale runs``: list runs, show one, stop one, go on with one."""
+"""The commands ``mtscale runs``: list runs, show one, stop one, go on with one, bring MLflow up to date."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mtscale import names
-from mtscale.errors import EXIT_FINISHED, ConfigError
+from mtscale.errors import EXIT_FAILED, EXIT_FINISHED, ConfigError
 from mtscale.run_summary import RunSummary, history, summarize
 from mtscale.runs import LIVE, State, find_run, list_runs
+from mtscale.tracking.replay import replay
 from mtscale.training import job
 from mtscale.training.tables import number, table
 
@@ -34,7 +35,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     resume.set_defaults(command=_resume)
     for command in (show, stop, resume):
         command.add_argument("run", metavar="RUN", help="id, name or directory")
-    for command in (listing, show, stop, resume):
+    sync = runs.add_parser("sync", help="show in MLflow what it lacks of runs that have ended")
+    sync.add_argument("run", nargs="*", metavar="RUN", help="id, name or directory (default: all)")
+    sync.set_defaults(command=_sync)
+    for command in (listing, show, stop, resume, sync):
         command.add_argument(
             "--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)"
         )
@@ -137,3 +141,18 @@ def _resume(options: argparse.Namespace) -> int:
     job.add_options(parser)
     again = parser.parse_args([*record.command[1:], "--run", record.family, "--runs", str(runs)])
     return job.launch(job.check(again), job.arguments(again), record.world_size)
+
+
+def _sync(options: argparse.Namespace) -> int:
+    root = job.runs_folder(options.runs)
+    chosen = [find_run(root, wanted) for wanted in options.run] or list_runs(root)
+    code = EXIT_FINISHED
+    for run in chosen:
+        if run.state() in LIVE:
+            print(f"{run.path.name}: {run.state()}, its own process mirrors it")
+        elif replay(run):
+            print(f"{run.path.name}: in MLflow as {run.record.mlflow_run_id}")
+        else:
+            print(f"{run.path.name}: not all of it is in MLflow")
+            code = EXIT_FAILED
+    return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,23 @@ def test_what_has_ended_is_neither_stopped_nor_resumed(
     stopped.write_status(stopped.status.model_copy(update={"state": State.STOPPED}))
     stopped.update_record(directory=str(tmp_path / "gone"))
     assert f"was started in {tmp_path}/gone, which cannot be entered" in refused(capsys, "resume", name)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+def test_sync_brings_mlflow_up_to_date_once(stopped: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = stopped.path.parent
+    (runs / "mlflow.db").rename(runs / "lost.db")
+    expected = sorted((name, event.step, value) for event in stopped.events() for name, value in event.values.items())
+    for _ in range(2):
+        assert cli.main(["runs", "sync", "--runs", str(runs)]) == EXIT_FINISHED
+        assert f"halted: in MLflow as {stopped.record.mlflow_run_id}" in capsys.readouterr().out
+        with sqlite3.connect(runs / "mlflow.db") as store:
+            found = store.execute("SELECT key, step, value FROM metrics ORDER BY key, step").fetchall()
+            params = dict(store.execute("SELECT key, value FROM params").fetchall())
+            statuses = store.execute("SELECT status FROM runs").fetchall()
+        assert found == expected
+        assert params["optim.lr"] == str(stopped.record.params["optim.lr"])
+        assert statuses == [("KILLED" if stopped.state() is State.STOPPED else "FINISHED",)]
+    assert stopped.record.mlflow_run_id is not None
+    artifacts = runs / "mlflow-artifacts" / stopped.record.mlflow_run_id
+    assert {"recipe.toml", "ds_config.json"} <= {path.name for path in artifacts.rglob("*")}

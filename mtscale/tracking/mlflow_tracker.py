@@ -65,7 +65,7 @@ class MlflowMirror:
 
     ``on_run_id(run_id, uri)`` is called from that thread as soon as the MLflow run exists, so that the caller can
     write both into ``run.json``; a resumed run then goes on in the same MLflow run. A password in the address is
-    left out of ``uri``.
+    left out of ``uri``. ``complete`` says, after ``close``, whether everything has arrived.
     """
 
     def __init__(self, runs: Path, on_run_id: Callable[[str, str], None]) -> None:
@@ -79,7 +79,7 @@ class MlflowMirror:
         self._final: State | None = None
         self._deadline = 0.0
         self._closing = threading.Event()
-        self._complete = False
+        self.complete = False
         self._warned = False
         self._thread: threading.Thread | None = None
 
@@ -111,7 +111,7 @@ class MlflowMirror:
         self._deadline = time.monotonic() + CLOSE_SECONDS
         self._closing.set()
         self._thread.join(CLOSE_SECONDS)
-        if not self._complete:
+        if not self.complete:
             self._warn(f"not done within {CLOSE_SECONDS:.0f} seconds")
 
     def _work(self, record: RunRecord, tags: Mapping[str, str]) -> None:
@@ -139,7 +139,7 @@ class MlflowMirror:
                 self._run.log_artifact(*self._artifacts.pop(0))
             if self._final is not None:
                 self._run.finish(self._final)
-                self._complete = True
+                self.complete = True
         except Exception as error:
             self._warn(str(error) or repr(error))
             return False

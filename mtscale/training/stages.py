@@ -27,8 +27,8 @@ from mtscale.model.multitask import MultiTaskModel
 from mtscale.recipe import Recipe
 from mtscale.runs import RunDirectory, RunRecord, State, process_start, write_atomically
 from mtscale.tasks import Access, Kind, Task
-from mtscale.tracking.mlflow_tracker import MlflowMirror
-from mtscale.tracking.tracker import Param, RunTracker
+from mtscale.tracking import replay
+from mtscale.tracking.tracker import Param
 from mtscale.training import distributed, results
 from mtscale.training.estimate import describe
 from mtscale.training.failures import describe_error, explain_shortage
@@ -169,6 +169,7 @@ def _record(job: Job, member: Member, around: Surroundings, hashes: Mapping[str,
         versions={name: version(name) for name in ("mtscale", "torch", "deepspeed", "transformers", "datasets")},
         git=_git_commit(),
         data_hashes=hashes,
+        access="dua" if any(task.access is Access.DUA for task in member.tasks) else "open",
         recipe_hash=recipe_hash,
     )
 
@@ -204,10 +205,11 @@ def _train_member(job: Job, member: Member, run: RunDirectory, around: Surroundi
     steps = schedule.steps_per_epoch * plan.settings.epochs
     journal: Journal | SilentJournal = SilentJournal()
     if around.ranks.is_main:
-        tracker = RunTracker(run, MlflowMirror(job.runs, on_run_id=lambda run_id, uri: _note_mlflow(run, run_id, uri)))
-        tracker.start(_params(job, plan), _tags(run, plan))
+        run.update_record(params=_params(job, plan))
+        tracker, _ = replay.mirrored(run)
+        tracker.start(run.record.params, replay.tags(run))
         journal = Journal(run, tracker, steps)
-        for name in ("recipe.toml", "ds_config.json", "environment.txt"):
+        for name in replay.CONFIG_FILES:
             journal.artifact(run.path / name, "config")
         logger.info("%s: %s of %d tasks, seed %d, %d steps", run.path, plan.stage, len(plan.tasks), plan.seed, steps)
     try:
@@ -272,10 +274,6 @@ def _plan(job: Job, member: Member, around: Surroundings) -> RunPlan:
     )
 
 
-def _note_mlflow(run: RunDirectory, run_id: str, uri: str) -> None:
-    run.update_record(mlflow_run_id=run_id, mlflow_uri=uri)
-
-
 def _params(job: Job, plan: RunPlan) -> dict[str, Param]:
     """What tells runs apart on MLflow's compare page; the whole recipe is an artifact."""
     settings, resolved = plan.settings, plan.resolved
@@ -305,18 +303,4 @@ def _params(job: Job, plan: RunPlan) -> dict[str, Param]:
         "ds.zero": resolved.zero_stage,
         "ds.precision": resolved.precision,
         "ds.config": job.ds_config_path.name,
-    }
-
-
-def _tags(run: RunDirectory, plan: RunPlan) -> dict[str, str]:
-    record = run.record
-    return {
-        "mtscale.id": record.id,
-        "mtscale.family": record.family,
-        "mtscale.group": record.group,
-        "mtscale.run_dir": str(run.path.resolve()),
-        "mtscale.tasks": ",".join(task.name for task in plan.tasks),
-        "mtscale.version": record.versions["mtscale"],
-        "mtscale.host": record.host,
-        "mtscale.access": "dua" if any(task.access is Access.DUA for task in plan.tasks) else "open",
     }
