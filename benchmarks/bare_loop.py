@@ -7,11 +7,11 @@ import copy
 import statistics
 import time
 from collections.abc import Iterator
-from typing import TypedDict
 
 import torch
 from torch import nn
 
+from benchmarks.results import Result
 from mtscale import ds_config, recipe
 from mtscale.inputs.batches import Batch, collate
 from mtscale.inputs.schedule import Schedule, ScheduledBatch
@@ -28,16 +28,6 @@ from mtscale.training.stages import encode_tasks, mean_scores
 PAIRS = 20
 STEPS_PER_PAIR = 4
 WARM_UP = 8
-
-
-class Result(TypedDict):
-    """One benchmark: the median and the interval of its pairs."""
-
-    value: float
-    low: float
-    high: float
-    unit: str
-    how: str
 
 
 def measure() -> dict[str, Result]:

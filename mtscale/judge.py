@@ -112,10 +112,13 @@ def floor(task: Task, split: SplitName, data_root: Path | None) -> dict[str, flo
         ]
         overlap = floors.token_overlap_pearson(pairs, list(scores.values()))
         return {"floor": floors.SIMILARITY_FLOOR, "token_overlap_pearson": overlap}
-    train = catalogue.read_gold(task, "train", data_root)
+    # One at a time: the training gold may be larger than memory.
+    train = (item.value for item in catalogue.iterate_gold(task, "train", data_root))
     if task.kind is Kind.RELATION:
-        return {"floor": floors.relation_floor(task, cast(RelationGold, train), cast(RelationGold, gold))}
-    return {"floor": floors.inference_floor(task, cast(InferenceGold, train), cast(InferenceGold, gold))}
+        value = floors.relation_floor(task, cast(Iterator[tuple[str, ...]], train), cast(RelationGold, gold))
+    else:
+        value = floors.inference_floor(task, cast(Iterator[str], train), cast(InferenceGold, gold))
+    return {"floor": value}
 
 
 def _tagged(task: Task, split: SplitName, data_root: Path | None) -> Iterator[TaggedExample]:

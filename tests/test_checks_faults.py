@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mtscale.checks.check import Check, Checked
+from mtscale.corpora import catalogue
+from mtscale.corpora import conll as conll_format
+from mtscale.corpora.example import SPLITS, Span, TaggedExample
 from mtscale.inputs.encode import PieceVocabulary
 from mtscale.tasks import Task
 from tests.planted import SIZE, Corpus, clean, conll, pair, pubtator, sentence, words
@@ -298,3 +301,21 @@ def test_a_planted_fault_is_found_with_its_count(
     assert found(checked) == sorted(expected)
     assert checked.exit_code == (3 if any(one[0] == "error" for one in expected) else 0)
     assert not any(word.startswith("q") for one in checked.findings for word in one.what.lower().split())
+
+
+def test_what_a_reader_gives_passes_the_conformance_suite_or_is_an_error(
+    tmp_path: Path, tiny_vocabulary: PieceVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beyond_its_sentence(task: Task, paths: Sequence[Path]) -> Iterator[TaggedExample]:
+        for number, example in enumerate(conll_format.read_examples(task, paths)):
+            end = example.offset + len(example.text)
+            yield replace(example, spans=(Span(end, end + 1, "Drug"),)) if number < 2 else example
+
+    monkeypatch.setitem(catalogue.READERS, "conll", catalogue.READERS["conll"]._replace(examples=beyond_its_sentence))
+    checked = check(clean(), tmp_path, tiny_vocabulary)
+    conformance = [one for one in checked.findings if one.check == "conformance"]
+    outside = "examples with a mention that is empty or outside of the sentence"
+    assert {(one.split, one.count, one.ids) for one in conformance if one.what == outside} == {
+        (split, 2, (f"{split}0.s0", f"{split}0.s1")) for split in SPLITS
+    }
+    assert checked.exit_code == 3

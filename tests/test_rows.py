@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from mtscale.corpora.example import RelationExample, Span
 from mtscale.corpora.tables import read_examples, read_gold
 from mtscale.errors import ConfigError, DataError
 from mtscale.tasks import TASKS, Task
-from tests.mutations import mutations
 
 SIMILARITY, INFERENCE = TASKS["cdr-similarity"], TASKS["evidence-inference"]
 RELATION = replace(TASKS["cdr-relation"], format="tsv", labels=("induces", "treats", "none"), relation=None)
@@ -74,6 +72,7 @@ def test_a_marked_relation_has_offsets_in_its_own_text(tmp_path: Path) -> None:
         (f"{MARKED_HEAD}Secretword\t-1\t6\tA\t6\t10\tB\tnone\n", r":2: expected whole numbers .*as start1 and end1"),
         (f"{MARKED_HEAD}Secretword\t0\t٣\tA\t6\t10\tB\tnone\n", r":2: expected whole numbers .*as start1 and end1"),
         (f"{MARKED_HEAD}Secretword\t0\t6\tA\t6\t{'9' * 5000}\tB\tnone\n", r":2: expected whole numbers .*as start2"),
+        (f"{MARKED_HEAD}Secretword\t0\t6\tA\ufeff\t6\t10\tB\tnone\n", r":2: expected printable .* in type1, found"),
         (f"{MARKED_HEAD}Secretword\t0\t6\t\t6\t10\tB\tnone\n", r":2: .*empty: type1"),
     ],
 )
@@ -106,7 +105,7 @@ def test_pairs_that_share_a_sentence_are_one_document_where_splits_are_drawn(tmp
     assert [one.document for one in read_examples(replace(SIMILARITY, folds=3), [named])] == ["d1", "d2"]
 
 
-WORD = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(str.strip)
+WORD = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), min_size=1).filter(str.strip)
 
 
 @st.composite
@@ -138,25 +137,3 @@ def in_tsv(relations: Sequence[RelationExample]) -> str:
 def test_relations_are_read_back(relations: list[RelationExample], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.mktemp("relations"), in_tsv(relations))
     assert list(read_examples(RELATION, [path])) == relations
-
-
-DAMAGED = {
-    "masked": f"{MASKED_HEAD}a\t@X$ x @Y$\ttreats\na\t@X$ x @Y$\tinduces\nb\t@X$\tnone\n",
-    "marked": f"{MARKED_HEAD}Zinc heals\t0\t4\tA\t5\t10\tB\ttreats\nZinc x\t5\t6\tA\t0\t4\tB\tnone\n",
-}
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_file_gives_examples_or_one_data_error(tmp_path: Path, case: str) -> None:
-    refused = 0
-    for data in mutations(DAMAGED[case].encode(), 300, seed=2):
-        path = write(tmp_path, data)
-        start, message = time.perf_counter(), str(path)
-        try:
-            assert list(read_examples(RELATION, [path]))
-        except DataError as error:
-            refused += 1
-            message = str(error)
-        assert str(path) in message
-        assert time.perf_counter() - start < 1
-    assert 30 < refused < 300

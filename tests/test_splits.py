@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,34 +18,35 @@ WHOLE = TASKS["bc5cdr-disease"]
 NO_DEV = replace(WHOLE, files={"train": ("a",), "test": ("b",)}, dev_fraction=0.1)
 FOLDS = replace(WHOLE, files={"train": ("a",)}, folds=5)
 DDI_DEV = replace(NO_DEV, dev_fraction=None, dev_documents="ddi2013-dev.txt")
+PATHS = [Path("data/a"), Path("data/b")]
 NAMES = [f"d{number}" for number in range(25)]
 
 
 def test_a_split_with_files_is_all_of_them() -> None:
     for split in SPLITS:
         assert source_split(WHOLE, split) == split
-        assert membership(WHOLE, split, lambda: pytest.fail("not needed")) is None
-    assert membership(NO_DEV, "test", lambda: pytest.fail("not needed")) is None
+        assert membership(WHOLE, split, PATHS, lambda: pytest.fail("not needed")) is None
+    assert membership(NO_DEV, "test", PATHS, lambda: pytest.fail("not needed")) is None
 
 
 @given(st.sets(st.text(min_size=1), min_size=2, max_size=40), st.integers(0, 3))
 def test_a_part_of_the_training_documents_is_held_out(documents: set[str], seed: int) -> None:
     task = replace(NO_DEV, split_seed=seed)
     assert source_split(task, "dev") == "train"
-    in_train, in_dev = (membership(task, split, lambda: documents) for split in ("train", "dev"))
+    in_train, in_dev = (membership(task, split, PATHS, lambda: documents) for split in ("train", "dev"))
     assert in_train is not None
     assert in_dev is not None
     dev = {document for document in documents if in_dev(document)}
     assert len(dev) == -(-len(documents) // 10)
     assert {document for document in documents if in_train(document)} == documents - dev
-    again = membership(task, "dev", lambda: sorted(documents, reverse=True))
+    again = membership(task, "dev", PATHS, lambda: sorted(documents, reverse=True))
     assert again is not None
     assert {document for document in documents if again(document)} == dev
 
 
 def test_another_seed_holds_out_other_documents() -> None:
     held = {
-        frozenset(filter(membership(replace(NO_DEV, split_seed=seed), "dev", lambda: NAMES), NAMES))
+        frozenset(filter(membership(replace(NO_DEV, split_seed=seed), "dev", PATHS, lambda: NAMES), NAMES))
         for seed in range(10)
     }
     assert len(held) > 5
@@ -54,7 +56,8 @@ def test_every_document_is_test_in_one_fold_and_dev_in_another() -> None:
     tested, chosen = [], []
     for fold in range(5):
         parts = {
-            split: set(filter(membership(replace(FOLDS, fold=fold), split, lambda: NAMES), NAMES)) for split in SPLITS
+            split: set(filter(membership(replace(FOLDS, fold=fold), split, PATHS, lambda: NAMES), NAMES))
+            for split in SPLITS
         }
         assert source_split(FOLDS, "test") == "train"
         assert sorted(name for part in parts.values() for name in part) == sorted(NAMES)
@@ -65,15 +68,15 @@ def test_every_document_is_test_in_one_fold_and_dev_in_another() -> None:
 
 
 def test_published_dev_documents_have_to_be_there() -> None:
-    with pytest.raises(DataError, match=r"79 documents of ddi2013-dev\.txt .* found all but 79"):
-        membership(DDI_DEV, "dev", lambda: NAMES)
+    with pytest.raises(DataError, match=r"^data/a, data/b: .* 79 documents of ddi2013-dev\.txt .* found all but 79"):
+        membership(DDI_DEV, "dev", PATHS, lambda: NAMES)
 
 
 def test_too_few_documents_to_cut() -> None:
-    with pytest.raises(DataError, match="found 1"):
-        membership(NO_DEV, "train", lambda: ["one"])
-    with pytest.raises(DataError, match="at least 5 documents"):
-        membership(FOLDS, "train", lambda: NAMES[:4])
+    with pytest.raises(DataError, match=r"^data/a, data/b: .* found 1"):
+        membership(NO_DEV, "train", PATHS, lambda: ["one"])
+    with pytest.raises(DataError, match=r"^data/a, data/b: .* at least 5 documents"):
+        membership(FOLDS, "train", PATHS, lambda: NAMES[:4])
 
 
 def test_a_split_without_files_or_rule_is_refused() -> None:

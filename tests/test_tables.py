@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-import time
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from io import StringIO
@@ -18,12 +18,12 @@ from mtscale.corpora.example import SPLITS, PairExample
 from mtscale.corpora.tables import read_examples, read_gold
 from mtscale.errors import DataError
 from mtscale.tasks import TASKS, Task
-from tests.mutations import mutations
 
 CORPORA = os.environ.get("MTSCALE_TEST_CORPORA")
 needs_corpora = pytest.mark.skipif(CORPORA is None, reason="MTSCALE_TEST_CORPORA names no folder of corpora")
 
 SIMILARITY, INFERENCE = TASKS["cdr-similarity"], TASKS["evidence-inference"]
+MASKED = replace(TASKS["cdr-relation"], format="tsv", relation=None)
 UP = "significantly increased"
 HEAD = "index\tsentence1\tsentence2\tscore\n"
 LABEL_HEAD = "index\tsentence1\tsentence2\tlabel\n"
@@ -77,7 +77,8 @@ def test_without_a_document_column_a_pair_is_its_own_document(tmp_path: Path) ->
         (f"{HEAD}1\t \tSecretword\t1\n", r":2: .*empty: sentence1"),
         (f"{HEAD}1\tSecretword\t\t1\n", r":2: .*empty: sentence2"),
         (f"{HEAD}\tSecretword\tb\t1\n", r":2: .*empty: index"),
-        (f"{HEAD}1\x00\tSecretword\tb\t1\n", r":2: expected no .*control characters in index"),
+        (f"{HEAD}1\x00\tSecretword\tb\t1\n", r":2: expected printable characters only in index"),
+        (f"{HEAD}1\u00a0\tSecretword\tb\t1\n", r":2: expected printable characters only in index"),
         (f"{HEAD}1\tSecretword ü\tb\t1\n".encode("latin-1"), r":2: expected UTF-8, found byte 0xfc at position 13"),
         (f"{HEAD}1\tSecretword\tb\t4", r":2: expected a line end, found the end of the file"),
     ],
@@ -129,11 +130,19 @@ def test_a_task_says_how_a_file_calls_its_columns(tmp_path: Path) -> None:
         gold(task, write(tmp_path, f"{HEAD}1\ta\tb\t1\n"))
 
 
-def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
-    examples = read_examples(SIMILARITY, [write(tmp_path, f"{HEAD}1\ta\tb\t1\n2\n")])
-    assert next(examples).id == "1"
-    with pytest.raises(DataError):
-        next(examples)
+@pytest.mark.parametrize("task", [SIMILARITY, MASKED], ids=["pairs", "relations"])
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, task: Task) -> None:
+    head, row = {
+        SIMILARITY.name: (HEAD, "{}\ta{}\t" + "b" * 200 + "\t1\n"),
+        MASKED.name: ("index\tsentence\tlabel\n", "{}\t@X$ {} " + "b" * 200 + "\tnone\n"),
+    }[task.name]
+    path = write(tmp_path, head + "".join(row.format(number, number) for number in range(20_000)))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_examples(task, [path])) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
 
 
 # --- csv and jsonl
@@ -161,7 +170,7 @@ def test_csv_fields_in_quotes_may_hold_commas_line_ends_and_quotes(tmp_path: Pat
         ("1,Secret\rword,b,1\n", r":2: expected a record as RFC 4180 has it"),
         (f"1,{'Secretword' * 14000},b,1\n", r":2: expected a record as RFC 4180 has it.* 131072 characters"),
         ("1,a,b,1\n\n", r":3: expected 4 columns.* found 0"),
-        ('"1\n2",Secretword,b,1\n', r":2: expected no .*control characters in index"),
+        ('"1\n2",Secretword,b,1\n', r":2: expected printable characters only in index"),
         ('1,"Secretword\n', r":2: expected a record"),
         ('1,"Secretword\nx', r":3: expected a line end"),
     ],
@@ -202,7 +211,10 @@ def test_jsonl_values_are_texts_or_numbers_as_they_are_written(tmp_path: Path) -
         ('{"sentence1": "a", "sentence2": "b", "score": Infinity}\n', r":1: .*expected a finite number"),
         ('{"sentence1": "a", "sentence2": "b", "score": 1e999}\n', r":1: .*expected a finite number"),
         (f'{{"sentence1": "a", "sentence2": "b", "score": {"9" * 9000}}}\n', r":1: .*expected a finite number"),
-        ('{"index": "a\\tb", "sentence1": "a", "sentence2": "b", "score": 1}\n', r":1: expected no .* in index"),
+        (
+            '{"index": "a\\tb", "sentence1": "a", "sentence2": "b", "score": 1}\n',
+            r":1: expected printable .* in index",
+        ),
     ],
 )
 def test_malformed_jsonl_is_one_error_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -210,11 +222,11 @@ def test_malformed_jsonl_is_one_error_with_its_line(tmp_path: Path, text: str, m
         list(read_examples(JSONL, [write(tmp_path, text)]))
 
 
-# --- round trips and damage
+# --- round trips
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")).filter(str.strip)
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r")).filter(str.strip)
-ID = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])).filter(str.strip)
+ID = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" ")).filter(str.strip)
 PAIR_COLUMNS = ["index", "sentence1", "sentence2", "score"]
 
 
@@ -251,34 +263,6 @@ def test_jsonl_is_read_back(
     objects = (dict(zip(PAIR_COLUMNS, row, strict=True)) for row in rows)
     text = "".join(json.dumps(one, ensure_ascii=ascii_only) + "\n" for one in objects)
     assert read_back(JSONL, tmp_path_factory.mktemp("pairs"), text) == rows
-
-
-DAMAGED = {
-    "tsv": (SIMILARITY, HEAD + '1\ta\tb "c"\t2\n2\tc\ta\t3.5\n3\tü\tx\t0\n'),
-    "csv": (replace(CSV, folds=3), CSV_HEAD + '1,"a, ""b""\nc",d,2\n2,e,d,3.5\n3,ü,x,0\n'),
-    "jsonl": (
-        JSONL,
-        '{"index": 1, "sentence1": "a", "sentence2": "b", "score": 2}\n'
-        '{"sentence1": 1, "x": [], "score": 2.5, "sentence2": "ü"}\n',
-    ),
-}
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_file_gives_examples_or_one_data_error(tmp_path: Path, case: str) -> None:
-    task, text = DAMAGED[case]
-    refused = 0
-    for data in mutations(text.encode(), 400, seed=1):
-        path = write(tmp_path, data)
-        start, message = time.perf_counter(), str(path)
-        try:
-            assert list(read_examples(task, [path]))
-        except DataError as error:
-            refused += 1
-            message = str(error)
-        assert str(path) in message
-        assert time.perf_counter() - start < 1
-    assert 40 < refused < 400
 
 
 # --- corpora as they are distributed

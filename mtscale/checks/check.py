@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtscale.checks import documents, duplicates, labels, losses, tags
+from mtscale.checks import conformance, documents, duplicates, labels, losses, tags
 from mtscale.checks.facts import SplitFacts, read_facts
 from mtscale.checks.findings import Finding, Severity, in_order
 from mtscale.corpora.example import SPLITS, SplitName
@@ -67,7 +67,8 @@ class Check:
     def _read(self, task: Task, split: SplitName, own: list[SplitFacts]) -> Iterator[Finding]:
         try:
             facts = read_facts(task, split, self.data_root, self._encoder)
-            faulty = list(tags.check_tags(task, split, self.data_root))
+            faulty = list(conformance.check_conformance(task, split, self.data_root))
+            faulty += tags.check_tags(task, split, self.data_root)
         except (ConfigError, DataError) as error:
             yield Finding(Severity.ERROR, "unreadable", task.name, split, 1, f"split that cannot be read: {error}")
             return

@@ -75,12 +75,15 @@ def read_gold(task: Task, split: SplitName, data_root: Path | None) -> Gold:
     Raises:
         ConfigError, DataError: as ``read_examples``.
     """
+    gold: dict[str, GoldValue] = {item.id: item.value for item in iterate_gold(task, split, data_root)}
+    return cast(Gold, gold)
+
+
+def iterate_gold(task: Task, split: SplitName, data_root: Path | None) -> Iterator[GoldItem]:
+    """The entries of ``read_gold`` one at a time."""
     reader, paths = _reader(task), corpus_files(task, split, data_root)
     keep = _membership(task, split, paths)
-    gold: dict[str, GoldValue] = {
-        item.id: item.value for item in reader.gold(task, paths) if keep is None or keep(item.document)
-    }
-    return cast(Gold, gold)
+    return (item for item in reader.gold(task, paths) if keep is None or keep(item.document))
 
 
 def corpus_files(task: Task, split: SplitName, data_root: Path | None) -> list[Path]:
@@ -131,4 +134,4 @@ def _reader(task: Task) -> Reader:
 
 
 def _membership(task: Task, split: SplitName, paths: Sequence[Path]) -> Membership | None:
-    return membership(task, split, lambda: (item.document for item in _reader(task).gold(task, paths)))
+    return membership(task, split, paths, lambda: (item.document for item in _reader(task).gold(task, paths)))

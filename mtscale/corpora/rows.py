@@ -21,6 +21,7 @@ from typing import NamedTuple
 from mtscale.corpora.clusters import clusters
 from mtscale.corpora.example import Example, GoldItem, PairExample, RelationExample, Span, TaggedExample
 from mtscale.corpora.lines import Line
+from mtscale.corpora.repeats import repeated
 from mtscale.errors import ConfigError
 from mtscale.tasks import Kind, Task
 
@@ -30,7 +31,6 @@ _MARKED = ("text", "start1", "end1", "type1", "start2", "end2", "type2", "label"
 _OPTIONAL = ("index", "document")
 # What ends up in files of ids, marks and messages has to stay on one line there.
 _ONE_LINE = ("index", "document", "type1", "type2")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OFFSET = re.compile(r"[0-9]{1,9}")
 
 
@@ -106,19 +106,19 @@ def make_row(task: Task, line: Line, cells: Mapping[str, str]) -> Row:
     """The row that begins on a line.
 
     Raises:
-        DataError: a cell is empty, or one that has to stay on one line does not.
+        DataError: a cell is empty, or one that has to stay on one line holds unprintable characters.
     """
     empty = [task.columns.get(role, role) for role, cell in cells.items() if not cell.strip()]
     if empty:
         raise line.error(f"expected a value in every column the task needs; empty: {', '.join(empty)}")
-    broken = [task.columns.get(role, role) for role in _ONE_LINE if _CONTROL.search(cells.get(role, ""))]
+    broken = [task.columns.get(role, role) for role in _ONE_LINE if not cells.get(role, "").isprintable()]
     if broken:
-        raise line.error(f"expected no tabs, line ends or other control characters in {', '.join(broken)}")
+        raise line.error(f"expected printable characters only in {', '.join(broken)}, found others")
     return Row(line, cells)
 
 
 def examples(task: Task, rows: Callable[[], Iterator[Row]]) -> Iterator[Example]:
-    """The examples that rows give; ``rows`` is called twice where the first example may depend on the last row.
+    """The examples that rows give; ``rows`` is called several times, since ids may repeat at any distance.
 
     A relation may stand in several rows that differ in nothing but the label: they become one example with all of
     them. In a similarity task that draws its splits (``folds``, ``dev_fraction``) pairs that share a sentence are one
@@ -147,11 +147,13 @@ def _indexed(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
 def _pairs(task: Task, rows: Callable[[], Iterator[Row]]) -> Iterator[PairExample]:
     draws = task.kind is Kind.SIMILARITY and (task.folds or task.dev_fraction)
     documents = _shared_documents(rows()) if draws else {}
+    twice = repeated(index for index, _ in _indexed(rows()))
     seen: set[str] = set()
     for index, (line, cells) in _indexed(rows()):
-        if index in seen:
-            raise line.error("this index has occurred before; indices must be unique in a split")
-        seen.add(index)
+        if hash(index) in twice:
+            if index in seen:
+                raise line.error("this index has occurred before; indices must be unique in a split")
+            seen.add(index)
         label = _score(task, line, cells["score"]) if task.kind is Kind.SIMILARITY else _label(task, line, cells)
         document = cells.get("document", documents.get(index, index))
         yield PairExample(index, document, cells["sentence1"], cells["sentence2"], label)
@@ -171,27 +173,31 @@ def _shared_documents(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def _relations(task: Task, rows: Callable[[], Iterator[Row]]) -> Iterator[RelationExample]:
-    labels = _relation_labels(task, rows())
+    twice = repeated(index for index, _ in _indexed(rows()))
+    several = _relation_labels(task, ((index, row) for index, row in _indexed(rows()) if hash(index) in twice))
+    seen: set[str] = set()
     for index, (line, cells) in _indexed(rows()):
-        if index in labels:
-            masked = "sentence" in cells
-            yield RelationExample(
-                id=index,
-                document=cells.get("document", index),
-                text=cells["sentence" if masked else "text"],
-                offset=0,
-                arguments=None if masked else (_argument(task, line, cells, 1), _argument(task, line, cells, 2)),
-                labels=labels.pop(index),
-            )
+        if index in seen:
+            continue
+        if index in several:
+            seen.add(index)
+        masked = "sentence" in cells
+        yield RelationExample(
+            id=index,
+            document=cells.get("document", index),
+            text=cells["sentence" if masked else "text"],
+            offset=0,
+            arguments=None if masked else (_argument(task, line, cells, 1), _argument(task, line, cells, 2)),
+            labels=several.get(index) or (_label(task, line, cells),),
+        )
 
 
-def _relation_labels(task: Task, rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
+def _relation_labels(task: Task, rows: Iterable[tuple[str, Row]]) -> dict[str, tuple[str, ...]]:
     """The labels of each index, in the order of its rows."""
     labels: dict[str, tuple[str, ...]] = {}
     contents: dict[str, int] = {}
-    for index, (line, cells) in _indexed(rows):
+    for index, (line, cells) in rows:
         label, before = _label(task, line, cells), labels.get(index, ())
-        # Of the rest of the row only a hash is kept, so that memory grows with ids and labels alone.
         content = hash(tuple(cell for role, cell in cells.items() if role != "label"))
         if contents.setdefault(index, content) != content:
             raise line.error("this index has occurred before with other values; a relation's rows differ in the label")

@@ -7,9 +7,10 @@ draw ranks the documents by a hash of their ids: it depends on no order of files
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from math import ceil
+from pathlib import Path
 
 from mtscale.corpora.example import SplitName
 from mtscale.errors import ConfigError, DataError
@@ -31,52 +32,62 @@ def source_split(task: Task, split: SplitName) -> SplitName:
     raise ConfigError(f"task {task.name}: no file is given for {split}, only for {', '.join(task.files)}")
 
 
-def membership(task: Task, split: SplitName, documents: Callable[[], Iterable[str]]) -> Membership | None:
+def membership(
+    task: Task, split: SplitName, paths: Sequence[Path], documents: Callable[[], Iterable[str]]
+) -> Membership | None:
     """A test whether a document of the files of ``source_split`` is in the split; None where all of them are.
 
-    ``documents`` gives the ids of all documents in these files; it is called only where the cut depends on them.
+    ``paths`` are these files, for errors to name. ``documents`` gives the ids of all documents in them; it is called
+    only where the cut depends on them.
 
     Raises:
         DataError: the listed dev documents are not all there, or there are too few documents to cut.
     """
     if task.folds:
-        return _in_fold(task, split, documents())
+        return _in_fold(task, split, paths, documents())
     if split == "test" or "dev" in task.files or not (task.dev_documents or task.dev_fraction):
         return None
-    dev = _dev_documents(task, list(dict.fromkeys(documents())))
+    dev = _dev_documents(task, paths, list(dict.fromkeys(documents())))
     if split == "dev":
         return dev.__contains__
     return lambda document: document not in dev
 
 
-def _dev_documents(task: Task, documents: list[str]) -> frozenset[str]:
+def _dev_documents(task: Task, paths: Sequence[Path], documents: list[str]) -> frozenset[str]:
     if task.dev_documents:
         listed = frozenset(_listed(task.dev_documents))
         missing = len(listed - set(documents))
         if missing:
             raise DataError(
-                f"task {task.name}: expected the {len(listed)} documents of {task.dev_documents} in the training "
-                f"files, found all but {missing}; is the corpus whole?"
+                f"{_joined(paths)}: task {task.name}: expected the {len(listed)} documents of {task.dev_documents} in "
+                f"the training files, found all but {missing}; is the corpus whole?"
             )
         return listed
     assert task.dev_fraction is not None
     count = ceil(task.dev_fraction * len(documents))
     if not 0 < count < len(documents):
         raise DataError(
-            f"task {task.name}: expected enough documents to hold out {task.dev_fraction:.0%} of them for dev, "
-            f"found {len(documents)}"
+            f"{_joined(paths)}: task {task.name}: expected enough documents to hold out {task.dev_fraction:.0%} of "
+            f"them for dev, found {len(documents)}"
         )
     return frozenset(sorted(documents, key=lambda document: _draw(task, document))[:count])
 
 
-def _in_fold(task: Task, split: SplitName, documents: Iterable[str]) -> Membership:
+def _in_fold(task: Task, split: SplitName, paths: Sequence[Path], documents: Iterable[str]) -> Membership:
     assert task.folds is not None
     ranked = sorted(set(documents), key=lambda document: _draw(task, document))
     if len(ranked) < task.folds:
-        raise DataError(f"task {task.name}: expected at least {task.folds} documents for folds, found {len(ranked)}")
+        raise DataError(
+            f"{_joined(paths)}: task {task.name}: expected at least {task.folds} documents for folds, "
+            f"found {len(ranked)}"
+        )
     test, dev = task.fold, (task.fold + 1) % task.folds
     wanted = {"test": {test}, "dev": {dev}}.get(split, set(range(task.folds)) - {test, dev})
     return frozenset(document for rank, document in enumerate(ranked) if rank % task.folds in wanted).__contains__
+
+
+def _joined(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
 
 
 def _draw(task: Task, document: str) -> str:

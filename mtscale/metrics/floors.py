@@ -24,25 +24,25 @@ _WORD = re.compile(r"\w+")
 _WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
 
 
-def inference_floor(task: Task, train: Mapping[str, str], gold: Mapping[str, str]) -> float:
-    """Accuracy of the most frequent training class; of equally frequent ones, the first in the task's order.
+def inference_floor(task: Task, train: Iterable[str], gold: Mapping[str, str]) -> float:
+    """Accuracy of the most frequent of the training classes; of equally frequent ones, the first in the task's order.
 
     Raises:
         DataError: the gold is empty or holds a label the task does not declare.
     """
-    constant = _most_frequent(task.labels, train.values())
+    constant = _most_frequent(task.labels, train)
     return score_inference(task, gold, dict.fromkeys(gold, constant)).values[names.SCORE]
 
 
-def relation_floor(task: Task, train: Mapping[str, tuple[str, ...]], gold: Mapping[str, tuple[str, ...]]) -> float:
-    """Micro F1 of calling every pair the one positive class that does best on the training gold.
+def relation_floor(task: Task, train: Iterable[tuple[str, ...]], gold: Mapping[str, tuple[str, ...]]) -> float:
+    """Micro F1 of calling every pair the one positive class that does best on the classes of the training pairs.
 
     Raises:
         ConfigError: the task does not name its negative class, or has no other.
         DataError: the gold is empty or holds a label the task does not declare.
     """
     # With every pair called c, F1 = 2 * (pairs of class c) / (pairs + gold relations): the most frequent class is best.
-    constant = _most_frequent(task.positives, (label for labels in train.values() for label in set(labels)))
+    constant = _most_frequent(task.positives, (label for labels in train for label in set(labels)))
     return score_relation(task, gold, dict.fromkeys(gold, constant)).values[names.SCORE]
 
 
