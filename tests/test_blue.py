@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from io import StringIO
@@ -18,7 +17,6 @@ from mtscale.corpora.blue import MAX_GAP, read_examples, read_gold
 from mtscale.corpora.example import PairExample, RelationExample, Span, TaggedExample
 from mtscale.errors import ConfigError, DataError
 from mtscale.tasks import TASKS, Task
-from tests.mutations import mutations
 
 CORPORA = os.environ.get("MTSCALE_TEST_CORPORA")
 
@@ -283,7 +281,7 @@ def test_columns_of_no_role_are_refused_at_once(tmp_path: Path) -> None:
             read(replace(DISEASE, columns={"token": "0"}), [tmp_path / "absent.tsv"])
 
 
-# --- round trips and damage
+# --- round trips
 
 TOKEN = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=6)
 
@@ -335,33 +333,6 @@ def test_tags_are_read_back(examples: list[TaggedExample], tmp_path_factory: pyt
     assert list(read_examples(DISEASE, [path])) == examples
     mentions = [(document, span) for document, value in gold(DISEASE, path).items() for span in value]
     assert sorted(mentions) == sorted((one.document, span) for one in examples for span in one.spans)
-
-
-DAMAGED = {
-    "tagging": (DISEASE, TAGGED),
-    "relation": (DDI, RELATION_HEAD + "d.1.2\t@DRUG$ x\tDDI-int\nd.1.2\t@DRUG$ x\tadvise\ne.1.2\t@DRUG$\tfalse\n"),
-    "named": (MEDNLI, "index\tsentence1\tsentence2\tlabel\n1\ta b\tc\tneutral\n2\td\té\tentailment\n"),
-    "unnamed": (MEDNLI, '1\t"a\tb"\tc\tneutral\n2\td\té\tentailment\n3\tf\tg\tneutral\n'),
-    "similarity": (replace(STS, folds=3), f"{STS_HEAD}7{STS_CELLS}a b\tc\t3.5\n9{STS_CELLS}c\te\t0\n"),
-}
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_file_gives_examples_or_one_data_error(tmp_path: Path, case: str) -> None:
-    task, text = DAMAGED[case]
-    refused = 0
-    for data in mutations(text.encode(), 300, seed=3):
-        path = write(tmp_path, data)
-        start, message = time.perf_counter(), str(path)
-        try:
-            assert list(read_examples(task, [path]))
-            assert list(read_gold(task, [path]))
-        except DataError as error:
-            refused += 1
-            message = str(error)
-        assert str(path) in message
-        assert time.perf_counter() - start < 1
-    assert 30 < refused < 300
 
 
 # --- BC5CDR, prepared here as BLUE prepares it

@@ -13,7 +13,6 @@ from mtscale.corpora.brat import read_documents, read_examples, read_gold
 from mtscale.corpora.example import RelationExample, Span, TaggedExample
 from mtscale.errors import ConfigError, DataError
 from mtscale.tasks import TASKS
-from tests.mutations import mutations
 
 TAGGING = replace(TASKS["cdr-disease"], format="brat", labels=("Chemical", "Disease"))
 RELATION = replace(
@@ -309,23 +308,3 @@ def test_what_is_written_is_read_back(
     assert [(r.type, r.first, r.second) for r in document.relations] == [
         (type_, f"annotation T{a}", f"annotation T{b}") for type_, a, b in relations
     ]
-
-
-@pytest.mark.parametrize("damaged", ["d1.txt", "d1.ann"])
-def test_damaged_files_give_examples_or_a_data_error(tmp_path: Path, damaged: str) -> None:
-    write(tmp_path)
-    whole = (tmp_path / damaged).read_bytes()
-    errors = []
-    for data in mutations(whole, 300, seed=5):
-        (tmp_path / damaged).write_bytes(data)
-        for task in (TAGGING, RELATION):
-            try:
-                examples, gold = list(read_examples(task, [tmp_path])), list(read_gold(task, [tmp_path]))
-            except DataError as error:
-                errors.append(str(error))
-            else:
-                ids = {item.id for item in gold}
-                assert len(ids) == len(gold)
-                assert task is TAGGING or {one.id for one in examples} <= ids
-    assert 0 < len(errors) < 600
-    assert not any("Secretword" in error for error in errors)

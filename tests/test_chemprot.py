@@ -17,7 +17,6 @@ from mtscale.corpora.chemprot import read_documents, read_examples, read_gold
 from mtscale.corpora.example import RelationExample, Span, SplitName, TaggedExample
 from mtscale.errors import ConfigError, DataError
 from mtscale.tasks import TASKS, Kind, Task
-from tests.mutations import mutations
 
 CORPORA = os.environ.get("MTSCALE_TEST_CORPORA")
 TASK = TASKS["chemprot"]
@@ -350,24 +349,6 @@ def test_what_is_written_is_read_back(
     related = {f"{one.id}.{r.first}.{r.second}" for one in documents for r in one.relations}
     assert gold.keys() == related | {one.id for one in examples}
     assert all((gold[id_] != ("false",)) == (id_ in related) for id_ in gold)
-
-
-@pytest.mark.parametrize("role", ["abstracts", "entities", "gold"])
-def test_a_damaged_file_gives_examples_or_one_error(tmp_path: Path, role: str) -> None:
-    content = {"abstracts": ABSTRACTS, "entities": ENTITIES, "gold": GOLD}[role]
-    messages = []
-    for data in mutations(content.encode(), count=200, seed=3):
-        write(tmp_path, **{role: data})
-        try:
-            ids = [one.id for one in read_examples(TASK, [tmp_path])]
-            assert {item.id for item in read_gold(TASK, [tmp_path])} >= set(ids)
-            assert len(set(ids)) == len(ids)
-            list(read_examples(TAGGING, [tmp_path]))
-        except DataError as error:
-            messages.append(str(error))
-    assert 50 < len(messages) < 200
-    assert all(message.startswith(f"{tmp_path}/chemprot_test_gs_") for message in messages)
-    assert not any("Secretword" in message or "GENA" in message for message in messages)
 
 
 def test_crowded_files_are_read_in_time(tmp_path: Path) -> None:

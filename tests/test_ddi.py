@@ -18,7 +18,6 @@ from mtscale.corpora.ddi import DdiDocument, Pair, read_documents, read_examples
 from mtscale.corpora.example import GoldItem, RelationExample, Span, SplitName, TaggedExample
 from mtscale.errors import ConfigError, DataError
 from mtscale.tasks import TASKS, Kind, Task
-from tests.mutations import mutations
 
 CORPORA = os.environ.get("MTSCALE_TEST_CORPORA")
 TASK = replace(TASKS["ddi2013"], dev_documents=None)
@@ -340,22 +339,6 @@ def test_what_is_written_is_read_back(
         )
     (item,) = read_gold(TAGGING, [folder])
     assert item.value == {Span(one.start, one.end, one.type) for one in document.mentions}
-
-
-def test_a_damaged_file_gives_examples_or_one_error(tmp_path: Path) -> None:
-    messages = []
-    for data in mutations(FILE.encode(), count=500, seed=7):
-        path = write(tmp_path, data)
-        try:
-            ids = [one.id for one in read_examples(TASK, [path])]
-            assert [item.id for item in read_gold(TASK, [path])] == ids
-            assert len(set(ids)) == len(ids)
-            list(read_examples(TAGGING, [path]))
-        except DataError as error:
-            messages.append(str(error))
-    assert 200 < len(messages) < 500
-    assert all(message.startswith(f"{path}:") for message in messages)
-    assert not any("Secretword" in message or "blockers" in message for message in messages)
 
 
 def test_crowded_files_are_read_in_time(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_reads_documents_mentions_and_relations(tmp_path: Path, text: str) -> No
 def test_reads_one_document_at_a_time(tmp_path: Path) -> None:
     documents = read_documents(write(tmp_path, f"{FIRST}\n13|t|Secretword without an abstract\n"))
     assert next(documents) == EXPECTED[0]
-    with pytest.raises(DataError, match=r"corpus\.txt:8: expected the abstract line of document 13"):
+    with pytest.raises(DataError, match=r"corpus\.txt:8: expected the abstract line"):
         next(documents)
 
 
@@ -76,7 +76,7 @@ HEAD = f"{TITLE}\n{ABSTRACT}\n"
         (HEAD.encode("latin-1"), r":1: expected UTF-8, found byte 0xef at position 7"),
         (f"{TITLE}\n\n{ABSTRACT}\n", r":1: expected the abstract line"),
         (f"{TITLE}\n{MENTIONS}", r":2: expected the abstract line"),
-        (f"{TITLE}\n{ABSTRACT}".replace("12|a|", "13|a|") + "\n", r":2: expected the abstract line of document 12"),
+        (f"{TITLE}\n{ABSTRACT}".replace("12|a|", "13|a|") + "\n", r":2: expected the abstract line"),
         (f"{ABSTRACT}\n", r":1: expected a document's title line"),
         (f"{HEAD}\n{MENTIONS}", r":4: expected a document's title line"),
         (f"{FIRST}{SECOND}", r":7: .*found 1; a blank line must stand between documents"),
@@ -91,9 +91,13 @@ HEAD = f"{TITLE}\n{ABSTRACT}\n"
         (f"{HEAD}12\t13\t6\tlithium\tChemical\tD1\n", r":3: expected offsets .* found 13 and 6"),
         (f"{HEAD}12\t6\t6\t\tChemical\tD1\n", r":3: expected offsets .* found 6 and 6"),
         (f"{HEAD}12\t7\t14\tlithium\tChemical\tD1\n", r":3: the text at 7-14 is not the mention's text"),
-        (f"{HEAD}13\t6\t13\tlithium\tChemical\tD1\n", r":3: expected an annotation of document 12"),
-        (f"{HEAD}13\tCID\tD1\tD2\n", r":3: expected an annotation of document 12"),
-        (f"{FIRST}\n{SECOND}\n{FIRST}", r":11: document 12 occurs a second time"),
+        (f"{HEAD}13\t6\t13\tlithium\tChemical\tD1\n", r":3: expected an annotation of the document above"),
+        (f"{HEAD}13\tCID\tD1\tD2\n", r":3: expected an annotation of the document above"),
+        (f"{FIRST}\n{SECOND}\n{FIRST}", r":11: this document's id has occurred before"),
+        ("Secretword|t|a\n13|a|b\n", r":2: expected the abstract line"),
+        ("Secretword|t|a\nSecretword|a|b\n13\tCID\tD1\tD2\n", r":3: expected an annotation of the document above"),
+        ("\n\n".join(["Secretword|t|a\nSecretword|a|b"] * 2) + "\n", r":4: this document's id has occurred before"),
+        ("1\x07|t|a\n1\x07|a|b\n", r":1: expected an id of printable characters"),
         (FIRST.removesuffix("\n"), r":6: expected a line end, found the end of the file"),
     ],
 )

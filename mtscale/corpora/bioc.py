@@ -76,7 +76,7 @@ def read_documents(*paths: Path) -> Iterator[Document]:
             document = _document(path, element)
             if document.id in seen:
                 raise element_error(
-                    path, element, f"document {document.id} occurs a second time; ids must be unique in a split"
+                    path, element, "this document's id has occurred before; ids must be unique in a split"
                 )
             seen.add(document.id)
             yield document

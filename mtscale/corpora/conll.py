@@ -275,6 +275,6 @@ def _new_document(line: Line, name: str, seen: set[str]) -> str:
     if not name or not name.isprintable():
         raise line.error("expected a document's name of printable characters, found another; change it")
     if name in seen:
-        raise line.error(f"document {name} occurs a second time; ids must be unique in a split")
+        raise line.error("this document's name has occurred before; names must be unique in a split")
     seen.add(name)
     return name

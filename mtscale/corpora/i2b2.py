@@ -232,8 +232,7 @@ def _record(name: str, text_path: Path, concept_path: Path, relation_path: Path 
         words.append(tuple(_words(line, start)))
         start += len(line) + 1
     reader = _PlaceReader(text, words)
-    # A concept that the file gives twice is one.
-    concepts = tuple(dict.fromkeys(_concept(line, reader) for line in _filled(concept_path)))
+    concepts = _concepts(concept_path, reader)
     by_place: dict[tuple[int, int], Concept] = {}
     for concept in concepts:
         by_place.setdefault((concept.start, concept.end), concept)
@@ -256,6 +255,20 @@ def _words(text: str, offset: int) -> list[tuple[int, int]]:
 
 def _filled(path: Path) -> Iterator[Line]:
     return (line for line in lines_of(path) if line.text.strip())
+
+
+def _concepts(path: Path, reader: _PlaceReader) -> tuple[Concept, ...]:
+    """The concepts of a file; one that it gives twice is one."""
+    concepts: dict[Concept, None] = {}
+    places: dict[str, tuple[int, int]] = {}
+    for line in _filled(path):
+        concept = _concept(line, reader)
+        place = (concept.start, concept.end)
+        # Tokens of a line that begins with blanks may be counted in two ways, but not so that ids of pairs meet.
+        if places.setdefault(concept.position, place) != place:
+            raise line.error("expected a position that names one place, found one that has named another place before")
+        concepts[concept] = None
+    return tuple(concepts)
 
 
 def _concept(line: Line, reader: _PlaceReader) -> Concept:

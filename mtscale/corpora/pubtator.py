@@ -67,7 +67,7 @@ def read_documents(*paths: Path) -> Iterator[Document]:
             first, *rest = lines
             document = _document(first, rest)
             if document.id in seen:
-                raise first.error(f"document {document.id} occurs a second time; ids must be unique in a split")
+                raise first.error("this document's id has occurred before; ids must be unique in a split")
             seen.add(document.id)
             yield document
         if empty:
@@ -78,10 +78,12 @@ def _document(first: Line, rest: list[Line]) -> Document:
     title = _TITLE.fullmatch(first.text)
     if title is None:
         raise first.error("expected a document's title line, ID|t|TITLE, found something else")
+    if not title[1].isprintable():
+        raise first.error("expected an id of printable characters for this document, found another")
     second = rest[0] if rest else first
     abstract = _ABSTRACT.fullmatch(second.text)
     if abstract is None or abstract[1] != title[1]:
-        raise second.error(f"expected the abstract line of document {title[1]}, ID|a|ABSTRACT, after its title")
+        raise second.error("expected the abstract line, ID|a|ABSTRACT, of the document whose title stands before it")
     text = f"{title[2]} {abstract[2]}"
     mentions: list[Mention] = []
     relations: list[Relation] = []
@@ -93,7 +95,7 @@ def _document(first: Line, rest: list[Line]) -> Document:
                 "a blank line must stand between documents"
             )
         if columns[0] != title[1]:
-            raise line.error(f"expected an annotation of document {title[1]}, found another document's id")
+            raise line.error("expected an annotation of the document above, found another document's id")
         if len(columns) == 4:
             relations.append(Relation(*columns[1:]))
         else:
