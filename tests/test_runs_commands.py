@@ -24,7 +24,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Run
     process = lab.start("halted", "--seed", "4", "--set", "refine.epochs=4")
     run = lab.run("halted")
     wait_until(lambda: steps_done(run) >= 1, process)
-    assert cli.main(["runs", "stop", "halted", "--runs", str(lab.runs)]) == EXIT_FINISHED
+    # In a process of its own: a fixture of the whole module must not change this one's log.
+    command = [sys.executable, "-m", "mtscale.cli", "runs", "stop", "halted", "--runs", str(lab.runs)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.startswith(str(run.path))
     assert process.wait(SECONDS) == EXIT_STOPPED
     process.communicate()
     assert run.state() is State.STOPPED
