@@ -62,6 +62,7 @@ def test_without_zero_any_number_of_ranks_goes_on_exactly(
     assert "take from it everything but dropout" in (run.path / "train.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_with_zero_the_weights_are_taken_and_it_is_said(lab: Lab, whole: list[float]) -> None:
     run = change_ranks(lab, "zero", 2, 1, zero_stage=1)
     log = (run.path / "train.log").read_text(encoding="utf-8")
