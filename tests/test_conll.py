@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -327,3 +328,13 @@ def test_bc5cdr_in_six_columns_keeps_its_mentions(tmp_path: Path, split: str, ch
             assert span.label == mention.type
             found[span.label] += 1
     assert found == {"Chemical": chemicals, "Disease": diseases}
+
+
+def test_names_by_place_are_not_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, "".join(f"word{number} O\n\n" for number in range(20_000)))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_examples(BOTH, [path])) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()

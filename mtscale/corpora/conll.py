@@ -195,7 +195,7 @@ class _Cutter:
 
 
 def _examples(layout: _Layout, paths: Sequence[Path]) -> Iterator[TaggedExample]:
-    seen: set[str] = set()
+    seen = _Seen(set(), set())
     for path in paths:
         empty = True
         for example in _file_examples(layout, path, seen):
@@ -205,8 +205,19 @@ def _examples(layout: _Layout, paths: Sequence[Path]) -> Iterator[TaggedExample]
             raise DataError(f"{path}: expected at least one sentence, found none")
 
 
-def _file_examples(layout: _Layout, path: Path, seen: set[str]) -> Iterator[TaggedExample]:
-    """The sentences of one file; ``seen`` are the ids of the documents so far and grows."""
+class _Seen(NamedTuple):
+    """The documents so far: the names given, and the stems of the files whose sentences are named by their place.
+
+    Names by place are not kept: they are unique in a file, and as many as its sentences.
+    """
+
+    names: set[str]
+    stems: set[str]
+
+
+def _file_examples(layout: _Layout, path: Path, seen: _Seen) -> Iterator[TaggedExample]:
+    """The sentences of one file; ``seen`` grows."""
+    others = frozenset(seen.stems)
     cutter = _Cutter(layout)
     begun = False
     document, number, offset = "", 0, 0
@@ -220,7 +231,10 @@ def _file_examples(layout: _Layout, path: Path, seen: set[str]) -> Iterator[Tagg
         if not lines:
             continue
         if not begun:
-            document, number, offset = _new_document(lines[0], _by_place(lines[0]), seen), 0, 0
+            document, number, offset = _by_place(lines[0]), 0, 0
+            if not document.isprintable() or document in seen.names or path.stem in others:
+                raise lines[0].error("this document's name has occurred before; names must be unique in a split")
+            seen.stems.add(path.stem)
         example = _example(layout, [cutter.token(line) for line in lines], document, number, offset)
         yield example
         number, offset = number + 1, offset + len(example.text) + 1
@@ -271,10 +285,11 @@ def _by_place(line: Line) -> str:
     return f"{line.path.stem}.{line.number}"
 
 
-def _new_document(line: Line, name: str, seen: set[str]) -> str:
+def _new_document(line: Line, name: str, seen: _Seen) -> str:
     if not name or not name.isprintable():
         raise line.error("expected a document's name of printable characters, found another; change it")
-    if name in seen:
+    stem, _, number = name.rpartition(".")
+    if name in seen.names or (stem in seen.stems and number.isdigit() and name != _by_place(line)):
         raise line.error("this document's name has occurred before; names must be unique in a split")
-    seen.add(name)
+    seen.names.add(name)
     return name
