@@ -95,7 +95,7 @@ class BareLoop:
     def step(self, task: str, batch: Batch, terms: int) -> None:
         """One step on a whole mini-batch."""
         with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self._autocast):
-            logits = self._model(task, batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.word_pieces)
+            logits = self._model(task, batch.input_ids, batch.token_type_ids, batch.layout, batch.read)
         assert batch.labels is not None
         loss = loss_sum(self._model.tasks[task].kind, logits, batch.labels) / terms
         torch.autograd.backward(loss)
@@ -118,7 +118,7 @@ def matmul_peak(dtype: torch.dtype) -> float:
 def collate_entry(splits: Splits, entry: ScheduledBatch) -> Batch:
     """The tensors of a scheduled mini-batch."""
     encoded = splits[entry.task]["train"]
-    return collate(encoded.rows, entry.rows, encoded.task.kind, pad_id=0)
+    return collate(encoded.rows, entry.rows, encoded.task.kind)
 
 
 @contextlib.contextmanager

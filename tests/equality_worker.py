@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from mtscale.inputs.batches import Batch
 from mtscale.model.encoder import load_encoder
 from mtscale.model.heads import num_outputs
 from mtscale.model.multitask import MultiTaskModel
+from mtscale.model.packing import Layout
 from mtscale.recipe import StageSettings
 from mtscale.tasks import SAMPLE_TASKS, Kind, Task
 from mtscale.training import distributed
@@ -35,20 +37,19 @@ STEPS = (*SAMPLE_TASKS, *reversed(SAMPLE_TASKS))
 
 def make_batch(task: Task, generator: torch.Generator) -> Batch:
     """Random pieces and labels; a word at every second piece for tagging."""
-    word_pieces = torch.arange(0, ROWS * LENGTH, 2) if task.kind is Kind.TAGGING else None
-    count = ROWS if word_pieces is None else len(word_pieces)
+    read = torch.arange(0, ROWS * LENGTH, 2 if task.kind is Kind.TAGGING else LENGTH)
+    count = len(read)
     labels = (
         torch.rand(count, generator=generator)
         if task.kind is Kind.SIMILARITY
         else torch.randint(num_outputs(task), (count,), generator=generator)
     )
     return Batch(
-        input_ids=torch.randint(5, 60, (ROWS, LENGTH), generator=generator),
-        attention_mask=torch.ones(ROWS, LENGTH, dtype=torch.bool),
-        token_type_ids=torch.zeros(ROWS, LENGTH, dtype=torch.long),
-        word_pieces=word_pieces,
+        input_ids=torch.randint(5, 60, (ROWS * LENGTH,), generator=generator),
+        token_type_ids=torch.zeros(ROWS * LENGTH, dtype=torch.long),
+        layout=Layout.of(np.full(ROWS, LENGTH)),
+        read=read,
         labels=labels,
-        pieces=ROWS * LENGTH,
     )
 
 

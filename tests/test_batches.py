@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from mtscale.inputs.batches import Batch, collate, slice_rows
 from mtscale.tasks import Kind
 
-PAD = 9
-
 
 @settings(deadline=None, max_examples=100)
 @given(size=st.integers(1, 70), world_size=st.integers(1, 8), accumulation=st.integers(1, 6))
@@ -53,19 +51,18 @@ PAIRS = table(
 )
 
 
-def test_rows_are_padded_to_the_longest_and_masked() -> None:
-    batch = collate(PAIRS, np.array([1, 0]), Kind.SIMILARITY, PAD)
-    assert batch.input_ids.tolist() == [[1, 2, 13, 2, PAD], [1, 11, 2, 12, 2]]
-    assert batch.attention_mask.tolist() == [[True, True, True, True, False], [True] * 5]
-    assert batch.token_type_ids.tolist() == [[0, 0, 1, 1, 0], [0, 0, 0, 1, 1]]
-    assert batch.input_ids.dtype == batch.token_type_ids.dtype == torch.int64
-    assert batch.attention_mask.dtype == torch.bool
+def test_rows_lie_one_after_the_other_in_their_order() -> None:
+    batch = collate(PAIRS, np.array([1, 0]), Kind.SIMILARITY)
+    assert batch.input_ids.tolist() == [1, 2, 13, 2, 1, 11, 2, 12, 2]
+    assert batch.token_type_ids.tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1]
+    assert batch.layout.positions.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4]
+    assert batch.read.tolist() == [0, 4]
+    assert batch.input_ids.dtype == batch.token_type_ids.dtype == batch.read.dtype == torch.int64
     assert batch.pieces == 9
-    assert batch.word_pieces is None
 
 
 def test_scores_are_float32_in_the_order_of_the_rows() -> None:
-    labels = collate(PAIRS, np.array([2, 0]), Kind.SIMILARITY, PAD).labels
+    labels = collate(PAIRS, np.array([2, 0]), Kind.SIMILARITY).labels
     assert labels is not None
     assert labels.dtype == torch.float32
     assert labels.tolist() == [2.25, 0.5]
@@ -74,8 +71,8 @@ def test_scores_are_float32_in_the_order_of_the_rows() -> None:
 @pytest.mark.parametrize("kind", [Kind.RELATION, Kind.INFERENCE])
 def test_classes_are_int64_and_a_single_text_has_one_token_type(kind: Kind) -> None:
     rows = table(pieces=[[1, 11, 2], [1, 2]], second=[0, 0], label=[3, 1])
-    batch = collate(rows, np.array([0, 1]), kind, PAD)
-    assert batch.token_type_ids.tolist() == [[0, 0, 0], [0, 0, 0]]
+    batch = collate(rows, np.array([0, 1]), kind)
+    assert batch.token_type_ids.tolist() == [0] * 5
     assert batch.labels is not None
     assert batch.labels.dtype == torch.int64
     assert batch.labels.tolist() == [3, 1]
@@ -89,11 +86,10 @@ TAGGED = table(
 )
 
 
-def test_word_positions_point_into_the_flattened_batch() -> None:
-    batch = collate(TAGGED, np.array([1, 0, 2]), Kind.TAGGING, PAD)
-    assert batch.word_pieces is not None
+def test_tagging_reads_the_first_piece_of_each_word() -> None:
+    batch = collate(TAGGED, np.array([1, 0, 2]), Kind.TAGGING)
     assert batch.labels is not None
-    assert batch.input_ids.flatten()[batch.word_pieces].tolist() == [14, 11, 13, 15, 16]
+    assert batch.input_ids[batch.read].tolist() == [14, 11, 13, 15, 16]
     assert batch.labels.tolist() == [0, 1, 2, 0, 1]
 
 
@@ -106,22 +102,22 @@ def test_word_positions_point_into_the_flattened_batch() -> None:
     ],
 )
 def test_a_sealed_split_has_no_labels(rows: datasets.Dataset, kind: Kind) -> None:
-    assert collate(rows, np.array([0, 1]), kind, PAD).labels is None
+    assert collate(rows, np.array([0, 1]), kind).labels is None
 
 
 def test_without_labels_changes_nothing_else() -> None:
-    batch = collate(TAGGED, np.array([0]), Kind.TAGGING, PAD)
+    batch = collate(TAGGED, np.array([0]), Kind.TAGGING)
     sealed = batch.without_labels()
     assert sealed.labels is None
     assert sealed.input_ids is batch.input_ids
-    assert sealed.word_pieces is batch.word_pieces
+    assert sealed.read is batch.read
 
 
 def test_a_batch_moves_as_a_whole() -> None:
     def tensors(batch: Batch) -> list[torch.Tensor | None]:
-        return [batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.word_pieces, batch.labels]
+        return [batch.input_ids, batch.token_type_ids, batch.layout.cells, batch.read, batch.labels]
 
-    moved = collate(TAGGED, np.array([0, 1]), Kind.TAGGING, PAD).to(torch.device("meta"))
+    moved = collate(TAGGED, np.array([0, 1]), Kind.TAGGING).to(torch.device("meta"))
     assert [tensor is not None and tensor.device.type for tensor in tensors(moved)] == ["meta"] * 5
-    pairs = collate(PAIRS, np.array([0]), Kind.SIMILARITY, PAD).without_labels().to(torch.device("meta"))
-    assert [tensor is None for tensor in tensors(pairs)] == [False, False, False, True, True]
+    pairs = collate(PAIRS, np.array([0]), Kind.SIMILARITY).without_labels().to(torch.device("meta"))
+    assert [tensor is None for tensor in tensors(pairs)] == [False, False, False, False, True]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mtscale.model.encoder import load_encoder
 from mtscale.model.multitask import MultiTaskModel, head_name
 from mtscale.tasks import TASKS
+from mtscale.training import optimizer as optimizer_module
 from mtscale.training.optimizer import ENCODER, POOLER, LinearSchedule, TaskAdamax, activate, build_optimizer
 
 RATE, DECAY = 0.02, 0.1
@@ -69,6 +70,21 @@ def test_adamax_is_the_published_rule() -> None:
         largest = max(0.999 * largest, abs(gradient))
         value -= RATE / (1 - 0.9**step) * moment / largest
         assert weight.item() == pytest.approx(value, rel=1e-6)
+
+
+def test_large_weights_are_updated_in_chunks_as_torch_updates_them_whole() -> None:
+    start = torch.randn(3, optimizer_module.CHUNK // 2, generator=torch.Generator().manual_seed(1))
+    weight, plain_weight = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    optimizer = TaskAdamax([{"params": [weight], "decay": 0.0, "active": True}], lr=RATE)
+    plain = torch.optim.Adamax([plain_weight], lr=RATE)
+    for step in range(3):
+        weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(step))
+        plain_weight.grad = weight.grad.clone()
+        optimizer.step()
+        plain.step()
+    assert torch.equal(weight, plain_weight)
+    assert optimizer.state[weight]["step"].item() == 3
+    assert torch.equal(optimizer.state[weight]["exp_avg"], plain.state[plain_weight]["exp_avg"])
 
 
 @pytest.mark.parametrize("zero", [True, False])

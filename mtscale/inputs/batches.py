@@ -1,6 +1,6 @@
-"""Rows of the cache to tensors: a global mini-batch cut into slices, each padded to its longest row.
+"""Rows of the cache to tensors: a global mini-batch cut into slices, the pieces of each laid one after the other.
 
-Shapes: B rows of a slice, L pieces of its longest row, W words of all its rows.
+Shapes: B rows of a slice, P pieces of all its rows, N places that its head reads: rows, or for tagging words.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mtscale.inputs.schedule import Rows
+from mtscale.model.packing import Layout
 from mtscale.tasks import Kind
 
 
@@ -22,30 +23,29 @@ from mtscale.tasks import Kind
 class Batch:
     """Rows of one task as tensors.
 
-    ``word_pieces`` (tagging) holds W flat positions into the B x L pieces. ``labels``: B scores (float32), B classes,
-    or W classes (int64); None for a sealed split. ``pieces`` counts real pieces, without padding.
+    ``input_ids`` and ``token_type_ids`` (P). ``read`` (N): which of the P pieces the head reads, [CLS] of each row or
+    the first piece of each word. ``labels``: N scores (float32) or classes (int64); None for a sealed split.
     """
 
     input_ids: Tensor
-    attention_mask: Tensor
     token_type_ids: Tensor
-    word_pieces: Tensor | None
+    layout: Layout
+    read: Tensor
     labels: Tensor | None
-    pieces: int
+
+    @property
+    def pieces(self) -> int:
+        """P."""
+        return len(self.input_ids)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
         return Batch(
             self.input_ids.to(device, non_blocking=True),
-            self.attention_mask.to(device, non_blocking=True),
             self.token_type_ids.to(device, non_blocking=True),
-            move(self.word_pieces),
-            move(self.labels),
-            self.pieces,
+            self.layout.to(device),
+            self.read.to(device, non_blocking=True),
+            None if self.labels is None else self.labels.to(device, non_blocking=True),
         )
 
     def without_labels(self) -> Batch:
@@ -62,29 +62,25 @@ def slice_rows(rows: Rows, world_size: int, accumulation: int, rank: int) -> lis
     return [slices[step * world_size + rank] for step in range(accumulation)]
 
 
-def collate(dataset: datasets.Dataset, rows: Rows, kind: Kind, pad_id: int) -> Batch:
-    """The rows as one padded batch, labels included where the split has them. ``rows`` must not be empty."""
+def collate(dataset: datasets.Dataset, rows: Rows, kind: Kind) -> Batch:
+    """The rows as one batch, labels included where the split has them. ``rows`` must not be empty."""
     columns = dataset[rows]
     pieces: list[list[int]] = columns["pieces"]
     lengths = np.array([len(row) for row in pieces])
-    longest = int(lengths.max())
-    input_ids = np.full((len(pieces), longest), pad_id, dtype=np.int64)
-    mask = np.arange(longest) < lengths[:, None]
-    input_ids[mask] = np.concatenate(pieces)
-    second = np.array(columns["second"])[:, None]
-    positions = np.arange(longest)[None, :]
-    token_types = ((second > 0) & (positions >= second) & mask).astype(np.int64)
-    word_pieces = None
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    layout = Layout.of(lengths)
+    second = np.repeat(columns["second"], lengths)
+    token_types = (second > 0) & (layout.positions.numpy() >= second)
+    read = starts
     if kind is Kind.TAGGING:
-        flat = [np.asarray(words, dtype=np.int64) + row * longest for row, words in enumerate(columns["word_pieces"])]
-        word_pieces = torch.from_numpy(np.concatenate(flat))
+        of_rows = zip(columns["word_pieces"], starts, strict=True)
+        read = np.concatenate([np.asarray(words, dtype=np.int64) + start for words, start in of_rows])
     return Batch(
-        input_ids=torch.from_numpy(input_ids),
-        attention_mask=torch.from_numpy(mask),
-        token_type_ids=torch.from_numpy(token_types),
-        word_pieces=word_pieces,
+        input_ids=torch.from_numpy(np.concatenate(pieces).astype(np.int64)),
+        token_type_ids=torch.from_numpy(token_types.astype(np.int64)),
+        layout=layout,
+        read=torch.from_numpy(read),
         labels=_labels(columns, kind),
-        pieces=int(lengths.sum()),
     )
 
 

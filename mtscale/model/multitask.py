@@ -9,6 +9,8 @@ from transformers import PreTrainedModel
 
 from mtscale.model.encoder import take_pooler
 from mtscale.model.heads import Head
+from mtscale.model.packing import Layout
+from mtscale.model.reader import PieceReader
 from mtscale.tasks import Kind, Task
 
 
@@ -34,6 +36,7 @@ class MultiTaskModel(nn.Module):
         self.tasks = {task.name: task for task in tasks}
         self.pooler = take_pooler(encoder)
         self.encoder = encoder
+        self._reader = PieceReader(encoder)
         hidden_size: int = encoder.config.hidden_size
         # A submodule may not bear the name of an attribute of ModuleDict ("type", "keys"), hence the ending.
         self.heads = nn.ModuleDict(
@@ -50,25 +53,12 @@ class MultiTaskModel(nn.Module):
             }
         )
 
-    def forward(
-        self,
-        task: str,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor,
-        word_pieces: Tensor | None = None,
-    ) -> Tensor:
-        """Logits: (B, outputs) for a [CLS] task, (W, outputs) for tagging (see ``inputs.batches``)."""
-        arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
-            arguments["token_type_ids"] = token_type_ids
-        hidden: Tensor = self.encoder(**arguments).last_hidden_state
-        if self.tasks[task].kind is Kind.TAGGING:
-            assert word_pieces is not None
-            read = hidden.flatten(0, 1)[word_pieces]
-        else:
-            read = hidden[:, 0] if self.pooler is None else self.pooler(hidden)
-        logits: Tensor = self.head(task)(read)
+    def forward(self, task: str, input_ids: Tensor, token_type_ids: Tensor, layout: Layout, read: Tensor) -> Tensor:
+        """Logits (N, outputs) at the N places that a task's head reads (see ``inputs.batches``)."""
+        hidden = self._reader(input_ids, token_type_ids, layout, read)
+        if self.pooler is not None and self.uses_pooler(task):
+            hidden = self.pooler(hidden.unsqueeze(1))
+        logits: Tensor = self.head(task)(hidden)
         return logits
 
     def head(self, task: str) -> Head:
@@ -78,7 +68,7 @@ class MultiTaskModel(nn.Module):
         return head
 
     def uses_pooler(self, task: str) -> bool:
-        """Whether a task's loss reaches the pooler."""
+        """Whether a task's head reads the pooler."""
         return self.pooler is not None and self.tasks[task].kind is not Kind.TAGGING
 
 

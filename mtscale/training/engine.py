@@ -55,9 +55,6 @@ class Engine:
         # Stage 0 in fp32 or autocast uses the client optimizer itself and reports no norm; the loop wants the norm,
         # so it is computed and clipped here once. ZeRO and the 16-bit wrappers do both on their own.
         self._clips_here = resolved.zero_stage == 0
-        if device.type == "cpu":
-            # torch's fused attention has a slow backward pass on a CPU: the step takes a quarter to a third longer.
-            model.encoder.set_attn_implementation("eager")
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
@@ -108,9 +105,7 @@ class Engine:
             group["active"] = False
 
     def _forward(self, task: str, batch: Batch) -> Tensor:
-        logits: Tensor = self._engine(
-            task, batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.word_pieces
-        )
+        logits: Tensor = self._engine(task, batch.input_ids, batch.token_type_ids, batch.layout, batch.read)
         return logits
 
     def train(self) -> None:

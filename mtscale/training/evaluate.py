@@ -22,9 +22,9 @@ from mtscale.training.distributed import Ranks, gather
 from mtscale.training.engine import Engine
 
 
-def predict(engine: Engine, split: EncodedSplit, batch_size: int, pad_id: int, ranks: Ranks) -> list[Prediction]:
+def predict(engine: Engine, split: EncodedSplit, batch_size: int, ranks: Ranks) -> list[Prediction]:
     """The predictions in the order of the corpus on rank 0; an empty list on the other ranks."""
-    own = dict(_predict_rows(engine, split, batch_size, pad_id, ranks))
+    own = dict(_predict_rows(engine, split, batch_size, ranks))
     gathered = gather(own, ranks)
     if not ranks.is_main:
         return []
@@ -34,13 +34,13 @@ def predict(engine: Engine, split: EncodedSplit, batch_size: int, pad_id: int, r
 
 
 def _predict_rows(
-    engine: Engine, split: EncodedSplit, batch_size: int, pad_id: int, ranks: Ranks
+    engine: Engine, split: EncodedSplit, batch_size: int, ranks: Ranks
 ) -> Iterator[tuple[int, Prediction]]:
     """Longest rows first, so that a shortage of memory shows at once; each rank takes every n-th batch."""
     order = np.argsort(-split.lengths, kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     for rows in batches[ranks.rank :: ranks.world_size]:
-        batch = collate(split.rows, rows, split.task.kind, pad_id).to(engine.device)
+        batch = collate(split.rows, rows, split.task.kind).to(engine.device)
         logits = engine.predict(split.task.name, batch).cpu()
         facts = split.rows[rows]
         yield from zip(rows.tolist(), _decode(split.task, logits, facts), strict=True)

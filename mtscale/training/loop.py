@@ -174,10 +174,9 @@ class Loop:
     def _slices(self, encoded: EncodedSplit, rows: Rows) -> list[Batch]:
         """This rank's slices as tensors; an empty one becomes a row without labels, which adds zero to the loss."""
         ranks, device = self.around.ranks, self.around.device
-        pad_id = _pad_id(self.around.tokenizer)
         slices = []
         for own in slice_rows(rows, ranks.world_size, self.plan.resolved.accumulation, ranks.rank):
-            batch = collate(encoded.rows, own if len(own) else rows[:1], encoded.task.kind, pad_id)
+            batch = collate(encoded.rows, own if len(own) else rows[:1], encoded.task.kind)
             slices.append((batch if len(own) else batch.without_labels()).to(device))
         return slices
 
@@ -272,7 +271,7 @@ class Loop:
         around = self.around
         batch_size = 2 * self.plan.resolved.micro_batch
         encoded = around.splits[task.name][split]
-        return predict(self.engine, encoded, batch_size, _pad_id(around.tokenizer), around.ranks)
+        return predict(self.engine, encoded, batch_size, around.ranks)
 
     def _score_test(self) -> list[TaskResult]:
         """Score test with the kept epoch, once; rank 0 returns the results."""
@@ -345,7 +344,3 @@ def schedule_of(tasks: Sequence[Task], settings: StageSettings, seed: int, split
         mixture=Mixture(settings.mixing, settings.temperature, settings.epochs),
         caps={task.name: task.cap for task in tasks if task.cap is not None},
     )
-
-
-def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    return int(tokenizer.pad_token_id)

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mtscale.model.multitask import MultiTaskModel, head_name
 
 ENCODER = "encoder"
 POOLER = "pooler"
+
+# Elements that the optimizer's passes over a weight, a gradient and two moments leave in a CPU's cache.
+CHUNK = 2**19
 
 
 class TaskAdamax(torch.optim.Adamax):
@@ -40,6 +43,21 @@ class TaskAdamax(torch.optim.Adamax):
             return super().step(closure) if active else None
         finally:
             self.param_groups = groups
+
+    def _init_group(self, group: dict[str, Any], *columns: list[Tensor]) -> bool:
+        """Fill the columns weight, gradient, first moment, norm and step: on a CPU in chunks of large weights."""
+        whole: tuple[list[Tensor], ...] = ([], [], [], [], [])
+        has_complex: bool = super()._init_group(group, *whole)  # type: ignore[no-untyped-call]
+        for weight, gradient, moment, norm, step in zip(*whole, strict=True):
+            parts = [(weight, gradient, moment, norm)]
+            if weight.device.type == "cpu" and weight.numel() > CHUNK and weight.is_contiguous():
+                flat = (tensor.reshape(-1).split(CHUNK) for tensor in (weight, gradient, moment, norm))
+                parts = list(zip(*flat, strict=True))
+            # torch counts the step of each part on; the first part holds the count that stays.
+            for part, count in zip(parts, [step, *(step.clone() for _ in parts[1:])], strict=True):
+                for column, tensor in zip(columns, (*part, count), strict=True):
+                    column.append(tensor)
+        return has_complex
 
 
 def build_optimizer(model: MultiTaskModel, learning_rate: float, weight_decay: float) -> TaskAdamax:
