@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,8 @@ import time
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
+
+import psutil
 
 from benchmarks.processes import run
 from benchmarks.results import Report, interval
@@ -54,7 +55,7 @@ def first_step(place: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=place) as runs, tempfile.TemporaryFile() as log:
         command = [sys.executable, "-m", "mtscale.cli", "train", "--recipe", "sample", "--runs", runs, "--run", "start"]
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             parts = {}
             for part, name in MARKS.items():
@@ -65,10 +66,11 @@ def first_step(place: Path) -> dict[str, float]:
                     time.sleep(0.005)
                 parts[part] = time.perf_counter() - began - sum(parts.values())
         finally:
-            # Once it has trained, the command hands this on to its ranks, which stop with a checkpoint.
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            process.wait(SECONDS_AT_MOST)
+            # Nothing of the run is wanted: no checkpoint either.
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
+            process.wait()
     return parts
 
 

@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 from benchmarks.processes import Step, Turns
 from benchmarks.public import PUBLIC, has_public_corpora
 from mtscale import ds_config, recipe
-from mtscale.inputs.schedule import ScheduledBatch
+from mtscale.inputs.schedule import Epoch, ScheduledBatch
 from mtscale.model.encoder import load_encoder, load_tokenizer
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.recipe import Recipe
@@ -52,7 +52,7 @@ class Workload:
     splits: Splits
     tokenizer: PreTrainedTokenizerBase
 
-    def epoch(self, seed: int, *, order: str | None = None) -> list[ScheduledBatch]:
+    def epoch(self, seed: int, *, order: str | None = None) -> Epoch:
         """The mini-batches of the first epoch; with the same task at each step whatever the order of rows."""
         settings = self.recipe.refine
         if order is not None:
