@@ -1,6 +1,6 @@
 """The loop of mtscale under DeepSpeed against a bare PyTorch loop: the same model, batches and attention.
 
-python -m benchmarks.bare_loop [DATA_ROOT]     prints the seconds of both, pair by pair
+python -m benchmarks.bare_loop PAIRS [DATA_ROOT]     prints the seconds of both, pair by pair
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TaskBatch = tuple[str, Batch, int]
 
 def measure(data_root: Path | None) -> Report:
     """Interleaved pairs of short stretches of one epoch."""
-    found = run("benchmarks.bare_loop", *([] if data_root is None else [str(data_root)]))
+    found = run("benchmarks.bare_loop", str(PAIRS), *([] if data_root is None else [str(data_root)]))
     ratios = [bare / ours for ours, bare in found["seconds"]]
     how = (
         f"bare PyTorch loop's time / ours; {PAIRS} interleaved pairs of {STEPS_PER_PAIR} steps, {found['precision']}, "
@@ -118,4 +118,4 @@ def _seconds(step: Callable[[str, Batch, int], None], batches: Sequence[TaskBatc
 
 
 if __name__ == "__main__":
-    print(json.dumps(compare(Path(sys.argv[1]) if sys.argv[1:] else None, PAIRS)))
+    print(json.dumps(compare(Path(sys.argv[2]) if sys.argv[2:] else None, int(sys.argv[1]))))

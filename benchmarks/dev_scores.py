@@ -27,7 +27,7 @@ from benchmarks.stock_trainer import StockModel, stock_trainer
 from benchmarks.workload import Workload
 from mtscale import judge
 from mtscale.corpora import catalogue
-from mtscale.corpora.example import Gold
+from mtscale.corpora.example import Gold, SplitName
 from mtscale.inputs.batches import collate
 from mtscale.inputs.cache import EncodedSplit
 from mtscale.inputs.schedule import Rows
@@ -78,7 +78,7 @@ def few(data_root: Path | None, seed: int, examples: int, documents: int) -> Wor
     work = workload.load(data_root)
     names = PUBLIC_TASKS if has_public_corpora(data_root) else SAMPLE_TASKS
     generator = np.random.default_rng(seed)
-    splits = {}
+    splits: dict[str, dict[SplitName, EncodedSplit]] = {}
     for name in names:
         train, dev = work.splits[name]["train"], work.splits[name]["dev"]
         chosen = np.sort(generator.permutation(len(train.lengths))[:examples])

@@ -1,6 +1,6 @@
 """Heads: the time of a step with 64 of them against that with one, on the same batches.
 
-python -m benchmarks.heads     prints the seconds of each step, by ZeRO stage
+python -m benchmarks.heads ZERO HEADS STEPS     prints the seconds of each step with one head and with so many
 """
 
 from __future__ import annotations

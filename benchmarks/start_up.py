@@ -57,7 +57,7 @@ def first_step(place: Path) -> dict[str, float]:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            parts = {}
+            parts: dict[str, float] = {}
             for part, name in MARKS.items():
                 path = Path(runs) / "start" / name
                 while not (path.exists() and (path.stat().st_size or name != "events.jsonl")):

@@ -93,7 +93,7 @@ class MixedRows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return sum(map(len, self._rows.values()))
 
-    def __getitem__(self, index: tuple[str, int]) -> dict[str, Any]:  # type: ignore[override]
+    def __getitem__(self, index: tuple[str, int]) -> dict[str, Any]:
         task, number = index
         row = self._rows[task][number]
         pieces, second = row["pieces"], row["second"] or len(row["pieces"])
