@@ -67,10 +67,11 @@ def first_step(place: Path) -> dict[str, float]:
                 parts[part] = time.perf_counter() - began - sum(parts.values())
         finally:
             # Nothing of the run is wanted: no checkpoint either.
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-            process.kill()
-            process.wait()
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+                process.kill()
+                process.wait()
     return parts
 
 

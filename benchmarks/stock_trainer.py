@@ -185,6 +185,7 @@ def stock_trainer(work: Workload, seed: int, folder: Path, *, bf16: bool) -> Mix
         remove_unused_columns=False,
     )
     loaded, _ = load_encoder(encoder.name, encoder.dropout, encoder.max_pieces)
+    torch.manual_seed(seed)
     model = StockModel(loaded, work.tasks, settings.head_dropout)
     batches = [[(batch.task, int(row)) for row in batch.rows] for batch in work.epoch(seed, order="random")]
     optimizer = torch.optim.Adamax(model.parameters(), lr=settings.learning_rate)
