@@ -1,4 +1,7 @@
-"""Processes of their own for what is measured: clean memory, and turns, so that a machine's drift meets all alike."""
+"""Processes of their own for what is measured: clean memory, and turns, so that a machine's drift meets all alike.
+
+Loads nothing heavy: what is measured here may be an import.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
-
-import torch
 
 _SECONDS_TO_END = 120
 _SHOWN_OF_ERRORS = 2000
@@ -45,7 +45,7 @@ def _failed(command: Sequence[str], errors: IO[str]) -> RuntimeError:
 
 
 class Worker:
-    """``python -m MODULE ARGUMENTS`` as one that takes steps when it is asked to, see ``Turns``, and sleeps between."""
+    """``python -m MODULE ARGUMENTS`` as one that takes steps when it is asked to, see ``turns``, and sleeps between."""
 
     def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self._command = [sys.executable, "-m", module, *arguments]
@@ -87,35 +87,3 @@ class Worker:
             self._process.kill()
             self._process.wait()
             self._errors.close()
-
-
-class Turns:
-    """The worker's side: call ``wait`` before each of the planned steps."""
-
-    def __init__(self, planned: Sequence[Step]) -> None:
-        # Libraries print too; the parent reads answers alone.
-        self._answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-        os.dup2(2, 1)
-        self._planned = iter(planned)
-        self._left = 0
-        self._marks: list[float] = []
-
-    def wait(self) -> None:
-        """Return when another step is asked for; end the process when the parent wants no more."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self._marks.append(time.perf_counter())
-        if self._left == 0:
-            self._answer()
-            line = sys.stdin.readline()
-            if not line:
-                sys.exit()
-            self._left = int(line)
-            self._marks = [time.perf_counter()]
-        self._left -= 1
-
-    def _answer(self) -> None:
-        spans = [end - start for start, end in zip(self._marks, self._marks[1:], strict=False)]
-        if spans:
-            done = [next(self._planned)._replace(seconds=seconds) for seconds in spans]
-            print(json.dumps(done), file=self._answers)

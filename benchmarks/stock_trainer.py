@@ -35,8 +35,9 @@ from transformers import (
 )
 
 from benchmarks import workload
-from benchmarks.processes import Step, Turns, Worker
+from benchmarks.processes import Step, Worker
 from benchmarks.results import Report, Result, ratio
+from benchmarks.turns import Turns
 from benchmarks.workload import SEED, Workload
 from mtscale.model.encoder import load_encoder
 from mtscale.model.heads import num_outputs

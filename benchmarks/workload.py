@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
-from benchmarks.processes import Step, Turns
+from benchmarks.processes import Step
 from benchmarks.public import PUBLIC, has_public_corpora
+from benchmarks.turns import Turns
 from mtscale import ds_config, recipe
 from mtscale.inputs.schedule import Epoch, ScheduledBatch
 from mtscale.model.encoder import load_encoder, load_tokenizer
