@@ -1,86 +1,48 @@
-"""The loop of mtscale under DeepSpeed against a bare PyTorch loop on the same batches, and against the matmul peak."""
+"""The loop of mtscale under DeepSpeed against a bare PyTorch loop: the same model, batches and attention.
+
+python -m benchmarks.bare_loop PAIRS [DATA_ROOT]     prints the seconds of both, pair by pair
+"""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import statistics
+import json
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from benchmarks.results import Result
-from mtscale import ds_config, recipe
+from benchmarks import workload
+from benchmarks.processes import run
+from benchmarks.results import Report, interval
+from benchmarks.workload import SEED, Workload
 from mtscale.inputs.batches import Batch, collate
-from mtscale.inputs.schedule import Schedule, ScheduledBatch
-from mtscale.model.encoder import load_encoder, load_tokenizer
+from mtscale.inputs.schedule import Rows
 from mtscale.model.heads import loss_sum
 from mtscale.model.multitask import MultiTaskModel
-from mtscale.tasks import TASKS
 from mtscale.training import distributed
-from mtscale.training.engine import Engine
-from mtscale.training.loop import Splits
-from mtscale.training.machine import probe
-from mtscale.training.stages import encode_tasks, mean_scores
+from mtscale.training.stop import StopRequest
 
 PAIRS = 20
-STEPS_PER_PAIR = 4
-WARM_UP = 8
+STEPS_PER_PAIR = 2
+WARM_UP = 4
+
+TaskBatch = tuple[str, Batch, int]
 
 
-def measure() -> dict[str, Result]:
-    """Interleaved pairs of short stretches of one epoch of the sample."""
-    machine = probe()
-    sample = recipe.load(recipe.find("sample"))
-    settings = sample.refine
-    tasks = tuple(TASKS[table.name] for table in sample.tasks)
-    tokenizer = load_tokenizer("sample")
-    splits = encode_tasks(sample, tasks, None, tokenizer)
-    config = ds_config.load(ds_config.find(ds_config.shipped_for(machine)))
-    resolved = ds_config.resolve(
-        config, batch_size=settings.batch_size, clip=settings.clip, world_size=1, machine=machine
+def measure(data_root: Path | None) -> Report:
+    """Interleaved pairs of short stretches of one epoch."""
+    found = run("benchmarks.bare_loop", str(PAIRS), *([] if data_root is None else [str(data_root)]))
+    ratios = [bare / ours for ours, bare in found["seconds"]]
+    how = (
+        f"bare PyTorch loop's time / ours; {PAIRS} interleaved pairs of {STEPS_PER_PAIR} steps, {found['precision']}, "
+        f"dropout 0.1, the same attention on both sides"
     )
-    ranks = distributed.ranks_from_environment()
-    device = distributed.start(ranks, machine)
-    schedule = Schedule({task.name: splits[task.name]["train"].lengths for task in tasks}, settings.batch_size, seed=1)
-    scheduled = schedule.epoch(1)
-    batches = [
-        (entry.task, int(splits[entry.task]["train"].terms[entry.rows].sum()), collate_entry(splits, entry).to(device))
-        for entry in scheduled[: WARM_UP + PAIRS * STEPS_PER_PAIR]
-    ]
-    torch.manual_seed(1)
-    encoder, _ = load_encoder("sample", sample.encoder.dropout, sample.encoder.max_pieces)
-    model = MultiTaskModel(encoder, tasks, settings.head_dropout, 1, mean_scores(tasks, splits))
-    bare = BareLoop(copy.deepcopy(model).to(device), autocast=resolved.precision == "autocast-bf16", clip=settings.clip)
-    engine = Engine(model, settings, resolved, len(batches), ranks, device)
-    engine.train()
-    ratios, rates = [], []
-    for task, terms, batch in batches[:WARM_UP]:
-        engine.step(task, [batch], terms, 0)
-        bare.step(task, batch, terms)
-    for pair in range(PAIRS):
-        part = batches[WARM_UP + pair * STEPS_PER_PAIR :][:STEPS_PER_PAIR]
-        with stopwatch() as ours:
-            for task, terms, batch in part:
-                engine.step(task, [batch], terms, 0)
-        with stopwatch() as theirs:
-            for task, terms, batch in part:
-                bare.step(task, batch, terms)
-        ratios.append(theirs[0] / ours[0])
-        rates.append(sum(batch.pieces for _, _, batch in part) / ours[0])
-    distributed.finish()
-    # Forward and backward: 6 operations a weight and piece, without the embeddings, which are looked up.
-    weights = sum(tensor.numel() for name, tensor in encoder.named_parameters() if "embeddings" not in name)
-    peak = matmul_peak(torch.float32 if resolved.precision == "fp32" else torch.bfloat16)
-    how = f"{PAIRS} interleaved pairs of {STEPS_PER_PAIR} steps, sample recipe, {resolved.precision}"
-    return {
-        "speed_vs_bare_loop": interval(ratios, "x", f"bare PyTorch loop's time / ours; {how}"),
-        "fraction_of_matmul_peak": interval(
-            [6 * weights * rate / peak for rate in rates], "of peak", f"real pieces only, 22 M encoder; {how}"
-        ),
-    }
+    return Report({"speed_vs_bare_loop": interval(ratios, "x", how)})
 
 
 class BareLoop:
@@ -104,36 +66,56 @@ class BareLoop:
         self._optimizer.zero_grad()
 
 
-def matmul_peak(dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, the best of several."""
-    first, second = torch.randn(4096, 768).to(dtype), torch.randn(768, 3072).to(dtype)
-    best = 0.0
-    for _ in range(20):
-        with stopwatch() as seconds:
-            first @ second
-        best = max(best, 2 * 4096 * 768 * 3072 / seconds[0])
-    return best
+def compare(data_root: Path | None, pairs: int) -> dict[str, object]:
+    """The seconds of both loops on the same batches; each is the first of every other pair."""
+    work = workload.load(data_root)
+    with tempfile.TemporaryDirectory() as folder:
+        loop = workload.mtscale_loop(work, SEED, Path(folder), StopRequest())
+    engine = loop.engine
+    batches = [
+        (entry.task, _batch(work, entry.task, entry.rows).to(engine.device), _terms(work, entry.task, entry.rows))
+        for entry in work.epoch(SEED)[: WARM_UP + pairs * STEPS_PER_PAIR]
+    ]
+    resolved = loop.plan.resolved
+    bare = BareLoop(
+        copy.deepcopy(engine.model), autocast=resolved.precision == "autocast-bf16", clip=work.recipe.refine.clip
+    )
+    engine.train()
+
+    def our_step(task: str, batch: Batch, terms: int) -> None:
+        engine.step(task, [batch], terms, 0)
+
+    _seconds(our_step, batches[:WARM_UP])
+    _seconds(bare.step, batches[:WARM_UP])
+    seconds = []
+    for pair in range(pairs):
+        part = batches[WARM_UP + pair * STEPS_PER_PAIR :][:STEPS_PER_PAIR]
+        if pair % 2:
+            theirs, ours = _seconds(bare.step, part), _seconds(our_step, part)
+        else:
+            ours, theirs = _seconds(our_step, part), _seconds(bare.step, part)
+        seconds.append((ours, theirs))
+    distributed.finish()
+    return {"seconds": seconds, "precision": resolved.precision}
 
 
-def collate_entry(splits: Splits, entry: ScheduledBatch) -> Batch:
-    """The tensors of a scheduled mini-batch."""
-    encoded = splits[entry.task]["train"]
-    return collate(encoded.rows, entry.rows, encoded.task.kind)
+def _batch(work: Workload, task: str, rows: Rows) -> Batch:
+    encoded = work.splits[task]["train"]
+    return collate(encoded.rows, rows, encoded.task.kind)
 
 
-@contextlib.contextmanager
-def stopwatch() -> Iterator[list[float]]:
-    """Seconds, in a list that is filled at the end."""
-    seconds: list[float] = []
+def _terms(work: Workload, task: str, rows: Rows) -> int:
+    return int(work.splits[task]["train"].terms[rows].sum())
+
+
+def _seconds(step: Callable[[str, Batch, int], None], batches: Sequence[TaskBatch]) -> float:
     started = time.perf_counter()
-    yield seconds
+    for task, batch, terms in batches:
+        step(task, batch, terms)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    seconds.append(time.perf_counter() - started)
+    return time.perf_counter() - started
 
 
-def interval(values: list[float], unit: str, how: str) -> Result:
-    """The median, and the range of the middle 90 % of the values."""
-    ordered = sorted(values)
-    edge = len(ordered) // 20
-    return Result(value=statistics.median(ordered), low=ordered[edge], high=ordered[-1 - edge], unit=unit, how=how)
+if __name__ == "__main__":
+    print(json.dumps(compare(Path(sys.argv[2]) if sys.argv[2:] else None, int(sys.argv[1]))))

@@ -9,62 +9,53 @@ Each measurement is a process of its own with a cache of its own. Private memory
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.results import Result
+from benchmarks.memory import peak_memory
+from benchmarks.processes import run
+from benchmarks.public import PUBLIC, has_public_corpora
+from benchmarks.results import Report, Result, once
 from mtscale import recipe
-from mtscale.corpora import catalogue, inventory
+from mtscale.corpora import catalogue
 from mtscale.tasks import Access, Kind, Task
 
-RECIPE = "blue-biomedical"
 ROWS = (10_000, 1_000_000)
 FORMATS = ("tsv", "relations", "conll")
 HELD_OUT_ROWS = 1_000
 _SENTENCE = "Lithium carbonate toxicity in a newborn infant number {} was described ; no treatment was given ."
 
 
-def measure(data_root: Path | None) -> dict[str, Result]:
+def measure(data_root: Path | None) -> Report:
     """Seconds for the public corpora where they are, and the growth of memory from 10^4 to 10^6 rows."""
-    results = {}
-    if data_root is not None and not _missing(data_root):
+    results: dict[str, Result] = {}
+    if has_public_corpora(data_root):
         with tempfile.TemporaryDirectory() as cache:
             for name in ("reading_cold_seconds", "reading_again_seconds"):
-                seconds = _process("time", str(data_root), cache=cache)["seconds"]
-                how = f"{RECIPE}: read, encode and cache all splits of its four tasks, one process, without imports"
-                results[name] = Result(value=seconds, low=seconds, high=seconds, unit="s", how=how)
+                seconds = _measured("time", str(data_root), cache=cache)["seconds"]
+                how = f"{PUBLIC}: read, encode and cache all splits of its tasks, one process, without imports"
+                results[name] = once(seconds, "s", how)
     for format_ in FORMATS:
         peaks = []
         for rows in ROWS:
             with tempfile.TemporaryDirectory() as cache:
-                peaks.append(_process("memory", format_, str(rows), cache=cache)["peak_mib"])
+                peaks.append(_measured("memory", format_, str(rows), cache=cache)["peak_mib"])
         growth = peaks[1] / peaks[0]
         how = (
             f"peak RssAnon with {ROWS[1]:,} training rows, {peaks[1]:.0f} MiB, by that with {ROWS[0]:,}, "
             f"{peaks[0]:.0f} MiB; {format_}: read, encode, cache, and the floor"
         )
         name = f"reading_memory_growth_{format_}"
-        results[name] = Result(value=growth, low=growth, high=growth, unit="ratio", how=how)
-    return results
+        results[name] = once(growth, "ratio", how)
+    return Report(results)
 
 
-def _missing(data_root: Path) -> bool:
-    tasks = [table.resolve(data_root, data_root) for table in recipe.load(recipe.find(RECIPE)).tasks]
-    return any(inventory.missing_files(task, data_root) for task in tasks)
-
-
-def _process(*arguments: str, cache: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.reading", *arguments]
-    environment = {**os.environ, "MTSCALE_CACHE": cache, "TOKENIZERS_PARALLELISM": "true"}
-    printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    result: dict[str, float] = json.loads(printed)
+def _measured(*arguments: str, cache: str) -> dict[str, float]:
+    environment = {"MTSCALE_CACHE": cache, "TOKENIZERS_PARALLELISM": "true"}
+    result: dict[str, float] = run("benchmarks.reading", *arguments, environment=environment)
     return result
 
 
@@ -73,7 +64,7 @@ def pass_over_corpora(data_root: Path) -> float:
     from mtscale.model.encoder import load_tokenizer
     from mtscale.training.stages import encode_tasks
 
-    loaded = recipe.load(recipe.find(RECIPE))
+    loaded = recipe.load(recipe.find(PUBLIC))
     tasks = [table.resolve(data_root, data_root) for table in loaded.tasks]
     tokenizer = load_tokenizer("sample")
     start = time.perf_counter()
@@ -90,7 +81,7 @@ def peak_of_generated(format_: str, rows: int) -> float:
     from mtscale.model.encoder import load_tokenizer
 
     vocabulary = PieceVocabulary.of(load_tokenizer("sample"))
-    with tempfile.TemporaryDirectory() as folder, _sampled() as peak:
+    with tempfile.TemporaryDirectory() as folder, peak_memory() as peak:
         task = make_corpus(format_, rows, Path(folder))
         opened = open_split(task, "train", None, vocabulary, 128)
         assert len(opened.lengths) == rows
@@ -133,31 +124,6 @@ def _lines(format_: str, rows: int) -> Iterator[str]:
                 yield f"-DOCSTART- ({row})\n\n"
             words = _SENTENCE.format(row).split()
             yield "".join(f"{word}\t{'B' if word == 'Lithium' else 'O'}\n" for word in words) + "\n"
-
-
-@contextmanager
-def _sampled() -> Iterator[list[float]]:
-    """The peak of this process' RssAnon in MiB so far, as the one member of a list."""
-    peak, ended = [0.0], threading.Event()
-
-    def sample() -> None:
-        while not ended.wait(0.01):
-            peak[0] = max(peak[0], _rss_anon())
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _rss_anon() -> float:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1024
-    raise OSError("no RssAnon in /proc/self/status")
 
 
 def main(arguments: list[str]) -> None:

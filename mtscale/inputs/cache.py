@@ -58,7 +58,16 @@ class EncodedSplit:
         return self._column("terms")
 
     def _column(self, name: str) -> IntColumn:
-        return np.asarray(self.rows.data.column(name).to_numpy(), dtype=np.int32)
+        """A column as one array over a file that has no name: memory does not grow with the rows."""
+        values = np.empty(0, dtype=np.int32)
+        if len(self.rows):
+            with tempfile.TemporaryFile() as file:
+                values = np.asarray(np.memmap(file, dtype=np.int32, mode="w+", shape=(len(self.rows),)))
+        start = 0
+        for chunk in self.rows.data.column(name).chunks:
+            values[start : start + len(chunk)] = chunk.to_numpy()
+            start += len(chunk)
+        return values
 
 
 def open_split(

@@ -5,10 +5,11 @@ Every rank computes the same schedule, so that no rank has to tell another which
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,57 @@ class ScheduledBatch:
 
     task: str
     rows: Rows
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """All rows of a task, permuted and cut into mini-batches, which come in ``order`` (None: as they are cut)."""
+
+    rows: IntColumn
+    batch_size: int
+    order: Rows | None
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def batch(self, index: int) -> Rows:
+        start = (index if self.order is None else int(self.order[index])) * self.batch_size
+        return self.rows[start : start + self.batch_size].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """The ``count`` mini-batches from ``first`` on of a task's pass."""
+
+    task: str
+    source: _Pass
+    first: int
+    count: int
+
+
+class Epoch(Sequence[ScheduledBatch]):
+    """The mini-batches of an epoch in their order, each made when it is asked for: millions of rows fit into memory."""
+
+    def __init__(self, stretches: Sequence[_Stretch], order: Rows) -> None:
+        self._stretches = stretches
+        self._ends = np.cumsum([stretch.count for stretch in stretches])
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> ScheduledBatch: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ScheduledBatch]: ...
+    def __getitem__(self, index: int | slice) -> ScheduledBatch | list[ScheduledBatch]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = self._order[index]
+        place = int(np.searchsorted(self._ends, number, side="right"))
+        stretch = self._stretches[place]
+        within = int(number - (self._ends[place] - stretch.count))
+        return ScheduledBatch(stretch.task, stretch.source.batch(stretch.first + within))
 
 
 @dataclass(frozen=True)
@@ -61,53 +113,53 @@ class Schedule:
         """The mini-batches of each task in an epoch."""
         return self.mixture.counts(self._available(), epoch)
 
-    def epoch(self, epoch: int) -> list[ScheduledBatch]:
+    def epoch(self, epoch: int) -> Epoch:
         """The mini-batches of an epoch (from 1) in their order."""
-        merged = [
-            ScheduledBatch(task, rows)
-            for task, count in self.counts(epoch).items()
-            for rows in self._next(task, epoch, count)
-        ]
+        counts = self.counts(epoch)
+        stretches = [stretch for task, count in counts.items() for stretch in self._next(task, epoch, count)]
         if self.mixture.mixing == "round_robin":
-            of_task = {task: iter([batch for batch in merged if batch.task == task]) for task in self.lengths}
-            return [next(of_task[task]) for task in self.mixture.turns(self._available(), epoch)]
-        order = self._random(epoch, "<order of mini-batches>").permutation(len(merged))
-        return [merged[index] for index in order]
+            firsts = np.cumsum([0, *counts.values()])
+            of_task = {task: itertools.count(first) for task, first in zip(counts, firsts.tolist(), strict=False)}
+            turns = self.mixture.turns(self._available(), epoch)
+            return Epoch(stretches, np.array([next(of_task[task]) for task in turns], dtype=np.int64))
+        return Epoch(stretches, self._random(epoch, "<order of mini-batches>").permutation(sum(counts.values())))
 
     def _available(self) -> dict[str, int]:
         """The mini-batches of each task that count in an epoch."""
         sizes = {task: len(lengths) for task, lengths in self.lengths.items()}
         return {task: -(-min(size, self.caps.get(task, size)) // self.batch_size) for task, size in sizes.items()}
 
-    def _next(self, task: str, epoch: int, count: int) -> Iterator[Rows]:
+    def _next(self, task: str, epoch: int, count: int) -> Iterator[_Stretch]:
         """The ``count`` mini-batches of a task's stream that belong to an epoch."""
         a_pass = -(-len(self.lengths[task]) // self.batch_size)
         first = sum(self.counts(before)[task] for before in range(1, epoch))
         while count:
             number, start = divmod(first, a_pass)
-            taken = self._pass(task, number + 1)[start : start + count]
-            yield from taken
-            first, count = first + len(taken), count - len(taken)
+            stretch = _Stretch(task, self._pass(task, number + 1), start, min(count, a_pass - start))
+            yield stretch
+            first, count = first + stretch.count, count - stretch.count
 
-    def _pass(self, task: str, number: int) -> Sequence[Rows]:
+    def _pass(self, task: str, number: int) -> _Pass:
         """All rows of a task as mini-batches, in an order in which any first part of them is a random draw."""
-        composed = self._compose(task, 0 if self.batches == "fixed" else number)
+        composed = _Pass(self._compose(task, 0 if self.batches == "fixed" else number), self.batch_size, None)
         if self.mixture.mixing == "proportional" and task not in self.caps:
             return composed  # all of a pass is in one epoch, which is shuffled as a whole
         order = self._random(number, f"<order of {task}>").permutation(len(composed))
-        return [composed[index] for index in order]
+        return replace(composed, order=order)
 
-    def _compose(self, task: str, number: int) -> Sequence[Rows]:
-        """Cut a permutation of a task's rows into mini-batches; the short one is drawn before any sorting."""
+    def _compose(self, task: str, number: int) -> IntColumn:
+        """A permutation of a task's rows to be cut into mini-batches; the short one is drawn before any sorting."""
         lengths = self.lengths[task]
-        rows: Rows = self._random(number, task).permutation(len(lengths))
+        # Four bytes a row: nothing else in memory grows with the corpus.
+        rows = np.arange(len(lengths), dtype=np.int32)
+        self._random(number, task).shuffle(rows)
         whole = len(rows) - len(rows) % self.batch_size
         if self.order == "by_length":
             window = WINDOW * self.batch_size
             for start in range(0, whole, window):
                 part = rows[start : min(start + window, whole)]
                 part[:] = part[np.argsort(lengths[part], kind="stable")]
-        return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        return rows
 
     def _random(self, number: int, purpose: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, number, zlib.crc32(purpose.encode())])

@@ -1,5 +1,7 @@
 """``mtscale train``: check the command, start the ``deepspeed`` launcher, pass a stop on, and tell how it ended.
 
+One rank needs no launcher and gets none.
+
 The launcher alone has two traps (DeepSpeed 0.19.8): a SIGTERM or Ctrl-C to it may leave its ranks behind, and it exits
 with 0 when its own helper dies by a signal. So it gets a session of its own, signals go to the ranks, and the exit
 code is checked against the run directories.
@@ -18,6 +20,7 @@ from types import FrameType
 
 import psutil
 
+from mtscale.ds_config import Machine
 from mtscale.errors import EXIT_FAILED, EXIT_FINISHED
 from mtscale.runs import RunDirectory, State
 from mtscale.training.job import Job
@@ -25,20 +28,28 @@ from mtscale.training.machine import free_port
 
 logger = logging.getLogger(__name__)
 
+NUMA_NODES = Path("/sys/devices/system/node")
+# Where the launcher looks for other machines (DLTS_HOSTFILE in DeepSpeed's launcher/runner.py).
+HOSTFILE = Path("/job/hostfile")
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
 def launch(job: Job, arguments: Sequence[str], num_gpus: int | None) -> int:
-    """Run a checked job under the launcher; returns the exit code.
+    """Run a checked job, several ranks under the launcher; returns the exit code.
 
     ``arguments`` are those of ``mtscale/train.py``; ``num_gpus`` is the number of ranks on this machine (default: the
     launcher's, a rank per GPU).
     """
     command = [sys.executable, str(TRAIN), *arguments]
     if not job.dry_run:
-        ranks = [] if num_gpus is None else ["--num_gpus", str(num_gpus)]
-        launcher = ["-m", "deepspeed.launcher.runner", "--master_port", str(free_port()), *ranks]
-        command = [sys.executable, *launcher, str(TRAIN), *arguments, "--run", job.family]
+        command += ["--run", job.family]
+        if (num_gpus or _default_ranks(job.machine)) == 1 and not HOSTFILE.exists():
+            # The launcher is two processes that each import torch before the one that trains: seconds of every start.
+            command.append("--local_rank=0")
+        else:
+            ranks = [] if num_gpus is None else ["--num_gpus", str(num_gpus)]
+            launcher = ["-m", "deepspeed.launcher.runner", "--master_port", str(free_port()), *ranks]
+            command = [sys.executable, *launcher, *command[1:]]
     child = subprocess.Popen(command, start_new_session=True)
     _Relay(child).listen()
     code = child.wait()
@@ -49,6 +60,16 @@ def launch(job: Job, arguments: Sequence[str], num_gpus: int | None) -> int:
         logger.error("the launcher reports success, but these runs are not finished: %s", ", ".join(unfinished))
         return EXIT_FAILED
     return EXIT_FINISHED
+
+
+def _default_ranks(machine: Machine) -> int:
+    """The launcher's own number of ranks on this machine: one a GPU; without one, one a NUMA node that has cores.
+
+    Source: ``device_count`` in DeepSpeed's accelerator/cpu_accelerator.py.
+    """
+    if machine.accelerator == "cuda":
+        return machine.gpu_count
+    return max(1, sum(bool(cores.read_text(encoding="ascii").strip()) for cores in NUMA_NODES.glob("node*/cpulist")))
 
 
 def _is_finished(folder: Path) -> bool:
@@ -81,7 +102,8 @@ class _Relay:
     def _ranks(self) -> list[psutil.Process]:
         """The processes that train: the innermost ones that run train.py."""
         found = []
-        for process in psutil.Process(self._child.pid).children(recursive=True):
+        started = psutil.Process(self._child.pid)
+        for process in (started, *started.children(recursive=True)):
             try:
                 if str(TRAIN) in process.cmdline() and any(
                     part.startswith("--local_rank") for part in process.cmdline()

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -149,7 +150,7 @@ class Loop:
         self.engine.train()
         batches = self.schedule.epoch(epoch)
         done = self.state.step - (epoch - 1) * self.schedule.steps_per_epoch
-        for scheduled in batches[done:]:
+        for scheduled in islice(batches, done, None):
             if self.around.stop.agreed(self.folder / "stop", self.around.device):
                 self._record(epoch, self._records.flush())
                 return False
