@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,18 @@ TASKS: Mapping[str, Mapping[str, object]] = {
 CORPORA = {"diseases": "cdr", "induction": "cdr", "likeness": "cdr-similarity", "evidence": "evidence-inference"}
 
 
+def launch(script: Path, ranks: int, arguments: Sequence[str], cache: Path) -> None:
+    """Run a script on so many ranks; one rank needs no launcher."""
+    command = [sys.executable, str(script), *arguments]
+    if ranks > 1:
+        launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), "--master_port", str(free_port())]
+        command = [sys.executable, *launcher, str(script), *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MTSCALE_")}
+    environment |= {"MTSCALE_CACHE": str(cache), "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(TRAIN.parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @dataclass(frozen=True)
 class Lab:
     """A small recipe on the first documents and pairs of the sample, beside its corpora, and a runs folder."""
@@ -67,16 +79,23 @@ class Lab:
         content = {"name": "small", "encoder": {"name": str(encoder), "max_pieces": 64}, "refine": refine}
         (self.folder / "recipe.toml").write_text(tomli_w.dumps({**content, "tasks": tables}), encoding="utf-8")
 
-    def start(self, name: str, *options: str, ranks: int = 1) -> subprocess.Popen[str]:
+    def start(
+        self,
+        name: str,
+        *options: str,
+        ranks: int = 1,
+        script: Path = TRAIN,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
         """One rank is started alone; several by the launcher."""
         launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), "--master_port", str(free_port())]
         places = ["--ds_config", "cpu-fp32", "--runs", str(self.runs), "--run", name]
-        command = [sys.executable, *(launcher if ranks > 1 else []), str(TRAIN), *places]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MTSCALE_", "MLFLOW_"))}
-        environment |= {"MTSCALE_CACHE": str(self.runs.parent / "cache"), "DS_ACCELERATOR": "cpu"}
+        command = [sys.executable, *(launcher if ranks > 1 else []), str(script), *places]
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MTSCALE_", "MLFLOW_"))}
+        own = {"MTSCALE_CACHE": str(self.runs.parent / "cache"), "DS_ACCELERATOR": "cpu"}
         return subprocess.Popen(
             [*command, "--recipe", str(self.folder / "recipe.toml"), *options],
-            env=environment,
+            env={**inherited, **own, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

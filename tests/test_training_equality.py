@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,27 +26,13 @@ from mtscale.inputs.schedule import Schedule
 from mtscale.model.encoder import load_tokenizer
 from mtscale.runs import RunDirectory, State
 from mtscale.tasks import SAMPLE_TASKS, Kind, Task
-from mtscale.training.machine import free_port
+from tests.lab import TRAIN, launch
 
-TRAIN = Path(recipe.__file__).parent / "train.py"
 WORKER = Path(__file__).with_name("equality_worker.py")
-SECONDS = 300
 BATCH_SIZE, PEAK, WARMUP, DECAY, CLIP, EPOCHS, SEED = 32, 2e-3, 0.25, 0.05, 0.5, 2, 3
 HIDDEN = 32
 LOSS_WEIGHTS = {Kind.SIMILARITY: 0.3, Kind.RELATION: 2.0, Kind.INFERENCE: 1.0, Kind.TAGGING: 1.0}
 TOLERANCE = 1e-5  # measured: losses 1e-6, weights 2e-7
-
-
-def launch(script: Path, ranks: int, arguments: Sequence[str], cache: Path) -> None:
-    """Run a script on so many ranks; one rank needs no launcher."""
-    command = [sys.executable, str(script), *arguments]
-    if ranks > 1:
-        launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), "--master_port", str(free_port())]
-        command = [sys.executable, *launcher, str(script), *arguments]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MTSCALE_")}
-    environment |= {"MTSCALE_CACHE": str(cache), "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(TRAIN.parents[1])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ class Engine:
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=model, optimizer=optimizer, config=_config(resolved, settings.clip, clips_here=self._clips_here)
         )
+        if resolved.precision == "fp16":
+            # The loop ends a run after too many skipped steps in a row. DeepSpeed would end it, without advice, at any
+            # skipped step once the scale is at its minimum, as it is after a few batches that are NaN at every scale.
+            self._optimizer.loss_scaler.raise_error_at_min_scale = False
         if ranks.world_size == 1 and resolved.zero_stage == 0:
             # Nothing to reduce; DeepSpeed would still copy every gradient and fill the missing ones with zeros.
             self._engine.enable_backward_allreduce = False
@@ -82,8 +86,11 @@ class Engine:
             logits = self._forward(task, batch)
             loss = logits.float().sum() * 0.0 if batch.labels is None else loss_sum(kind, logits, batch.labels) / terms
             total += loss.detach()
+            # A loss that is not finite makes every gradient NaN and, by their reduction, those of all ranks: the check
+            # of the reduced gradients then skips the step on all ranks together.
+            finite = torch.where(loss.detach().isfinite(), 1.0, torch.nan)
             # DeepSpeed averages gradients over the ranks; the loss is a share of a sum, so that is undone here.
-            self._engine.backward(head.objective(loss, share) * self.ranks.world_size, scale_wrt_gas=False)
+            self._engine.backward(head.objective(loss, share) * finite * self.ranks.world_size, scale_wrt_gas=False)
             applied = True
             if self._engine.is_gradient_accumulation_boundary():
                 if self._clips_here:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -189,10 +190,21 @@ class Loop:
         self.state.nonfinite_in_a_row += 1
         logger.warning("step %d (%s): loss or gradient not finite, update skipped", self.state.step, task)
         if self.state.nonfinite_in_a_row >= MAX_NONFINITE_IN_A_ROW:
-            raise MtscaleError(
-                f"{MAX_NONFINITE_IN_A_ROW} steps in a row had a loss or gradient that was not finite, the last of task "
-                f"{task}. The best epoch so far is kept; try a lower learning_rate or fp32"
-            )
+            self._give_up(task)
+
+    def _give_up(self, task: str) -> NoReturn:
+        """End the run, with a checkpoint of where it stood before the steps that failed: they have moved nothing."""
+        this_epoch = self.state.step - self.state.epochs_done * self.schedule.steps_per_epoch
+        taken_back = min(self.state.nonfinite_in_a_row, this_epoch)
+        self.state.step -= taken_back
+        self.state.nonfinite_steps -= taken_back
+        self.state.nonfinite_in_a_row = 0
+        self._save_state()
+        raise MtscaleError(
+            f"{MAX_NONFINITE_IN_A_ROW} steps in a row had a loss or gradient that was not finite, the last of task "
+            f"{task}. Step {self.state.step} is saved, and `mtscale runs resume` tries again from there; if that ends "
+            "the same way, start a new run with a lower learning_rate, or in fp32"
+        )
 
     def _record(self, epoch: int, values: Mapping[str, float]) -> None:
         if values:
