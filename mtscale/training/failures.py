@@ -19,7 +19,7 @@ from mtscale.errors import MtscaleError
 _SPEAKING_ERRORS = (OSError, MemoryError, RuntimeError, ImportError, AttributeError, TypeError, AssertionError)
 # How gloo and NCCL tell that a peer is gone, and how torch and safetensors tell that a disk is full.
 _LOST_RANK = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
-_FULL_DISK = ("PytorchStreamWriter failed writing", "No space left on device", "Disk quota exceeded")
+_FULL_DISK = ("PytorchStreamWriter failed", "unexpected pos", "No space left on device", "Disk quota exceeded")
 _CPU_ALLOCATOR = ("DefaultCPUAllocator", "not enough memory", "std::bad_alloc")
 
 
