@@ -32,6 +32,9 @@ from mtscale.names import RUN_NAME
 HEARTBEAT_SECONDS = 10.0
 SILENT_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 
+# Ends the name of a file that is being written; a process that was killed leaves such a file.
+UNFINISHED = ".unfinished"
+
 
 class State(StrEnum):
     """The states of a run. ``stalled`` and ``lost`` are never written, they are concluded by whoever looks."""
@@ -124,7 +127,7 @@ def process_start(pid: int) -> int | None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -206,6 +209,11 @@ class RunDirectory:
             return State.LOST
         return State.STALLED if silent else status.state
 
+    def remove_unfinished(self) -> None:
+        """Remove the files that a killed process has left half written; no live process may write there."""
+        for path in self.path.rglob(f".*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
+
     @property
     def stop_file(self) -> Path:
         """A file of this name asks the run to stop at its next step."""
@@ -224,8 +232,11 @@ class RunDirectory:
         return event
 
     def events(self) -> Iterator[Event]:
-        """The events that count: what a rewind took back is left out, a half-written last line too."""
-        kept: list[Event] = []
+        """The events that count, each kind once a step: a resumed run may record again what it did before it died.
+
+        What a rewind took back is left out, a half-written last line too.
+        """
+        kept: dict[tuple[EventKind, int], Event] = {}
         try:
             data = (self.path / "events.jsonl").read_bytes()
         except FileNotFoundError:
@@ -237,10 +248,10 @@ class RunDirectory:
             except (ValueError, KeyError, TypeError):
                 continue
             if event.kind == "rewind":
-                kept = [earlier for earlier in kept if earlier.step <= event.step]
+                kept = {key: earlier for key, earlier in kept.items() if earlier.step <= event.step}
             else:
-                kept.append(event)
-        return iter(kept)
+                kept[event.kind, event.step] = event
+        return iter(kept.values())
 
 
 def _drop_partial_line(stream: BinaryIO) -> None:

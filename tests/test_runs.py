@@ -287,6 +287,31 @@ def test_a_rewind_takes_back_what_lies_after_its_step(tmp_path: Path) -> None:
     assert [(event.step, event.values["train/loss"]) for event in run.events()] == [(1, 1.0), (2, 2.0), (3, 30.0)]
 
 
+def test_what_a_resumed_run_records_again_counts_once(tmp_path: Path) -> None:
+    run = create(tmp_path / "a")
+    for loss in (1.0, 2.0):
+        run.append_event("dev", 2, 1, {"dev/macro/score": loss})
+        run.append_event("rewind", 2, 1, {})
+        run.append_event("test", 2, 1, {"test/macro/score": loss})
+    assert [(event.kind, *event.values.values()) for event in run.events()] == [("dev", 2.0), ("test", 2.0)]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    run = create(tmp_path / "a")
+    script = """
+import os, sys
+from pathlib import Path
+from mtscale import runs
+os.replace = lambda *_: os.kill(os.getpid(), 9)
+runs.write_atomically(Path(sys.argv[1]) / "predictions" / "dev.a.jsonl", "half")
+"""
+    subprocess.run([sys.executable, "-c", script, str(run.path)], timeout=60, check=False)
+    before = {path.name for path in run.path.rglob("*")}
+    assert any(name.startswith(".dev.a.jsonl.") for name in before)
+    run.remove_unfinished()
+    assert {path.name for path in run.path.rglob("*")} == {name for name in before if not name.startswith(".")}
+
+
 def test_the_list_has_the_runs_oldest_first_and_no_junk(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     assert list_runs(root) == []

@@ -29,31 +29,13 @@ from mtscale.tracking import mlflow_tracker
 from mtscale.tracking.figures import confusion_figure
 from mtscale.tracking.mlflow_tracker import MlflowMirror, tracking_uri
 from mtscale.tracking.tracker import Param, RunTracker
+from tests.lab import make_run
 
 # The tests' own clients import MLflow as it is; that ours silences this is seen in a subprocess below.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 PARAMS: Mapping[str, Param] = {"optim.lr": 5e-5, "seed": 1, "tasks.set": "x" * 7000}
 TAGS = {"mtscale.group": "g"}
-
-
-def make_run(runs: Path, name: str = "run") -> RunDirectory:
-    record = RunRecord(
-        name=name,
-        family="f",
-        group="g",
-        recipe="sample",
-        stage="refine",
-        seed=1,
-        protocol="clean",
-        tasks=("cdr-disease",),
-        ds_config="cpu",
-        world_size=1,
-        command=("mtscale", "train"),
-        versions={},
-        recipe_hash="0",
-    )
-    return RunDirectory.create(runs / name, record, 'name = "sample"\n', "{}\n")
 
 
 def mirror_for(run: RunDirectory) -> MlflowMirror:

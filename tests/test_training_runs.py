@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -23,31 +22,20 @@ from mtscale.errors import EXIT_DATA, EXIT_STOPPED, MtscaleError
 from mtscale.run_summary import summarize
 from mtscale.runs import RunDirectory, State, write_atomically
 from mtscale.training.failures import explain_shortage
-from tests.lab import SECONDS, TASKS, Lab, steps_done, wait_until
+from tests.lab import (
+    SECONDS,
+    TASKS,
+    Lab,
+    files,
+    mlflow_metrics,
+    mlflow_status,
+    recorded,
+    steps_done,
+    wait_until,
+)
 
 FAMILY = ("diseases", "evidence")
 METRICS = {"diseases": "f1", "induction": "micro_f1", "likeness": "pearson", "evidence": "accuracy"}
-
-
-def recorded(run: RunDirectory) -> dict[tuple[str, int], float]:
-    """Every recorded value but those that depend on the time of day."""
-    return {
-        (name, event.step): value
-        for event in run.events()
-        for name, value in event.values.items()
-        if not name.startswith("perf/")
-    }
-
-
-def files(run: RunDirectory) -> dict[str, bytes]:
-    """The kept weights, the predictions and the reports."""
-    kept = [run.path / name for name in ("predictions", "reports", "checkpoints/best")]
-    return {
-        str(path.relative_to(run.path)): path.read_bytes()
-        for folder in kept
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def assert_equal_to_the_last_bit(found: RunDirectory, expected: RunDirectory) -> None:
@@ -56,18 +44,6 @@ def assert_equal_to_the_last_bit(found: RunDirectory, expected: RunDirectory) ->
     assert {path.name for path in (found.path / "predictions").iterdir()} == {
         f"{split}.{task}.jsonl" for split in ("dev", "test") for task in TASKS
     }
-
-
-def mlflow_status(run: RunDirectory) -> str:
-    with sqlite3.connect(run.path.parent / "mlflow.db") as store:
-        found = store.execute("SELECT status FROM runs WHERE run_uuid = ?", [run.record.mlflow_run_id]).fetchone()
-    return str(found[0])
-
-
-def mlflow_metrics(run: RunDirectory) -> list[tuple[str, int, float]]:
-    with sqlite3.connect(run.path.parent / "mlflow.db") as store:
-        query = "SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY key, step"
-        return store.execute(query, [run.record.mlflow_run_id]).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -165,27 +141,6 @@ def test_a_run_stopped_by_a_signal_goes_on_as_if_it_never_had(lab: Lab, whole: F
     lab.finish("stopped")
     assert_equal_to_the_last_bit(run, whole.run)
     assert mlflow_status(run) == "FINISHED"
-
-
-def test_a_killed_run_is_lost_and_goes_on_as_if_it_never_had(lab: Lab, whole: Finished) -> None:
-    run = lab.run("killed")
-    process = lab.start("killed")
-    wait_until(lambda: steps_done(run) >= whole.run.status.steps // 2 + 2, process)
-    process.kill()
-    process.communicate(timeout=SECONDS)
-    assert process.returncode == -signal.SIGKILL
-    assert run.status.state is State.RUNNING
-    assert run.state() is State.LOST
-
-    lab.finish("killed")
-    raw = (run.path / "events.jsonl").read_text(encoding="utf-8")
-    assert '"kind": "rewind"' in raw
-    assert_equal_to_the_last_bit(run, whole.run)
-    names_and_steps = [(name, step) for name, step, _ in mlflow_metrics(run)]
-    assert len(names_and_steps) == len(set(names_and_steps))
-    assert {name_and_step for name_and_step in names_and_steps if not name_and_step[0].startswith("perf/")} == set(
-        recorded(whole.run)
-    )
 
 
 def test_a_stop_file_stops_a_run(lab: Lab) -> None:

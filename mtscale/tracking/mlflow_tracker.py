@@ -73,6 +73,7 @@ class MlflowMirror:
         self._store = _Store(tracking_uri(runs), runs)
         self._on_run_id = on_run_id
         self._run: _MlflowRun | None = None
+        self._name = ""
         self._params: Mapping[str, Param] = {}
         self._events: list[Event] = []
         self._artifacts: list[tuple[Path, str]] = []
@@ -91,7 +92,7 @@ class MlflowMirror:
         """
         if len(params) > MAX_PARAMS:
             raise ValueError(f"expected at most {MAX_PARAMS} params, found {len(params)}")
-        self._params = params
+        self._name, self._params = record.name, params
         self._thread = threading.Thread(target=self._work, args=(record, tags), name="mlflow", daemon=True)
         self._thread.start()
 
@@ -149,9 +150,11 @@ class MlflowMirror:
         if not self._warned:
             first_line = self._store.without_password(problem).splitlines()[0][:200]
             logger.warning(
-                "MLflow at %s is behind (%s): training goes on, all numbers are in the run directory",
+                "MLflow at %s is behind (%s): training goes on, all numbers are in the run directory, and "
+                "`mtscale runs sync %s` shows them there later",
                 self._store.public_uri,
                 first_line,
+                self._name,
             )
         self._warned = True
 
@@ -189,23 +192,32 @@ class _Store:
 
     def find(self, record: RunRecord) -> _MlflowRun | None:
         """The MLflow run of a resumed run, running again; None if this store has none."""
-        if record.mlflow_run_id is None:
-            return None
         client = self._client()
+        run_id = self._known(client, record)
+        if run_id is None:
+            return None
+        last_step = {
+            name: max(point.step for point in client.get_metric_history(run_id, name))
+            for name in client.get_run(run_id).data.metrics
+        }
+        client.update_run(run_id, status="RUNNING")
+        return _MlflowRun(client, run_id, last_step)
+
+    def _known(self, client: MlflowClient, record: RunRecord) -> str | None:
+        """The id in this store of a run that ``run.json`` names, or that was killed before its id came there."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            recorded = client.get_run(record.mlflow_run_id).data.metrics
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        last_step = {
-            name: max(point.step for point in client.get_metric_history(record.mlflow_run_id, name))
-            for name in recorded
-        }
-        client.update_run(record.mlflow_run_id, status="RUNNING")
-        return _MlflowRun(client, record.mlflow_run_id, last_step)
+        if record.mlflow_run_id is not None:
+            try:
+                return str(client.get_run(record.mlflow_run_id).info.run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        experiment = client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            return None
+        found = client.search_runs([experiment.experiment_id], f"tags.`mtscale.id` = '{record.id}'", max_results=1)
+        return str(found[0].info.run_id) if found else None
 
     def create(self, record: RunRecord, tags: Mapping[str, str]) -> _MlflowRun:
         """A new MLflow run, and the experiment if it is the first."""
@@ -218,12 +230,20 @@ class _Store:
     def _client(self) -> MlflowClient:
         if self._opened is None:
             os.environ["MLFLOW_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "true"
+            # The mirror itself tries again, and says at the first failure what is wrong.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
             # MLflow announces at level INFO, on the terminal, that it creates its tables.
             os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
             # Raised inside MLflow 3.17 by SQLAlchemy 2.1.
             warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
             from mlflow import MlflowClient
 
+            path = Path(self._uri.removeprefix("sqlite:///"))
+            if path.is_absolute() and path.parent.is_dir() and not path.exists():
+                # A process killed while MLflow makes its tables leaves a store that MLflow refuses ever after.
+                aside = path.with_name(f".{path.name}.{os.getpid()}")
+                MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
+                aside.rename(path)
             self._opened = MlflowClient(self._uri)
         return self._opened
 

@@ -1,9 +1,9 @@
 """Checkpoints: the weights of the kept epoch, and complete states from which a run goes on.
 
-    checkpoints/best/       encoder/ (an ordinary Hugging Face folder), heads.safetensors
+    checkpoints/best/       encoder/ (an ordinary Hugging Face folder), heads.safetensors, manifest.json
     checkpoints/step-N/     DeepSpeed's files, the state of each rank's random generators, state.json, manifest.json
 
-Both are built aside and renamed when complete; a state is used only if every file agrees with its manifest.
+Both are built aside and renamed when complete, and used only if every file agrees with the manifest.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from mtscale.errors import MtscaleError
 from mtscale.training.distributed import Ranks, barrier, broadcast
 from mtscale.training.engine import Engine
 
 logger = logging.getLogger(__name__)
 
 KEPT_STATES = 2
+MANIFEST = "manifest.json"
 
 
 @dataclass
@@ -50,9 +52,33 @@ class LoopState:
 
 
 def save_state(folder: Path, engine: Engine, state: LoopState, ranks: Ranks) -> None:
-    """Save everything an exact resume needs as ``step-N`` in ``folder``. Every rank must call it."""
+    """Save everything an exact resume needs as ``step-N`` in ``folder``. Every rank must call it.
+
+    Raises:
+        OSError, RuntimeError, SafetensorError: it could not be written; what was written of it is removed.
+    """
     target = folder / f"step-{state.step}"
     aside = folder / f".saving-{target.name}"
+    # A run stopped right after a save stands where it did: replacing that state would only put it at risk.
+    if broadcast(ranks.is_main and _damage(target) is None, ranks):
+        return
+    try:
+        _build_state(aside, engine, state, ranks)
+        if ranks.is_main:
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+            _sync_folder(folder)
+            for old in _states(folder)[:-KEPT_STATES]:
+                shutil.rmtree(old)
+    except Exception:
+        # A full disk has room again for the final state of the run.
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    barrier(ranks)
+
+
+def _build_state(aside: Path, engine: Engine, state: LoopState, ranks: Ranks) -> None:
+    """Write a whole state into the folder ``aside``, in which every rank has a part."""
     if ranks.is_main:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)
@@ -66,15 +92,7 @@ def save_state(folder: Path, engine: Engine, state: LoopState, ranks: Ranks) -> 
     if ranks.is_main:
         facts = asdict(state) | {"world_size": ranks.world_size, "zero_stage": engine.resolved.zero_stage}
         (aside / "state.json").write_text(json.dumps(facts), encoding="utf-8")
-        manifest = {str(path.relative_to(aside)): _hash(path) for path in _files(aside)}
-        (aside / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        _sync(aside)
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
-        _sync_folder(folder)
-        for old in _states(folder)[:-KEPT_STATES]:
-            shutil.rmtree(old)
-    barrier(ranks)
+        _seal(aside)
 
 
 def load_state(folder: Path, engine: Engine, ranks: Ranks) -> LoopState | None:
@@ -86,7 +104,8 @@ def load_state(folder: Path, engine: Engine, ranks: Ranks) -> LoopState | None:
     """
     chosen = None
     if ranks.is_main:
-        chosen = next((path for path in reversed(_states(folder)) if _is_whole(path)), None)
+        _tidy(folder)
+        chosen = _newest_whole(folder)
     chosen = broadcast(chosen, ranks)
     if chosen is None:
         return None
@@ -124,7 +143,7 @@ def save_best(folder: Path, engine: Engine, tokenizer: PreTrainedTokenizerBase) 
         engine.model.encoder.save_pretrained(aside / "encoder", state_dict=encoder)
     tokenizer.save_pretrained(aside / "encoder")
     save_file(heads, aside / "heads.safetensors")
-    _sync(aside)
+    _seal(aside)
     shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         target.rename(old)
@@ -133,7 +152,16 @@ def save_best(folder: Path, engine: Engine, tokenizer: PreTrainedTokenizerBase) 
 
 
 def load_best(folder: Path) -> dict[str, Tensor]:
-    """The weights that ``save_best`` saved, by the names of ``MultiTaskModel``."""
+    """The weights that ``save_best`` saved, by the names of ``MultiTaskModel``.
+
+    Raises:
+        MtscaleError: they are not what was saved.
+    """
+    if (damage := _damage(folder / "best")) is not None:
+        raise MtscaleError(
+            f"the weights of the kept epoch are damaged ({folder / 'best'}: {damage}) and cannot be scored: put that "
+            "folder back from a copy, or train again under another --run name"
+        )
     encoder = load_file(folder / "best" / "encoder" / "model.safetensors")
     heads = load_file(folder / "best" / "heads.safetensors")
     weights = {(name if name.startswith("pooler.") else f"encoder.{name}"): tensor for name, tensor in encoder.items()}
@@ -156,12 +184,48 @@ def _states(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def _is_whole(state: Path) -> bool:
+def _newest_whole(folder: Path) -> Path | None:
+    """The newest state that is what was saved; of a damaged one it is said what is taken instead."""
+    damaged = False
+    for state in reversed(_states(folder)):
+        if (damage := _damage(state)) is None:
+            return state
+        damaged = True
+        logger.warning("%s is damaged (%s): looking for the checkpoint before it", state, damage)
+    if damaged:
+        logger.warning("%s holds no whole checkpoint: the run begins anew", folder)
+    return None
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a save that was cut off has left; the kept weights it was about to replace come back."""
+    for left in folder.glob(".saving-*"):
+        shutil.rmtree(left)
+    old, best = folder / ".old-best", folder / "best"
+    if old.exists() and not best.exists():
+        old.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _seal(folder: Path) -> None:
+    """Write the manifest of a complete folder, and see all of it onto the disk."""
+    manifest = {str(path.relative_to(folder)): _hash(path) for path in _files(folder)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    _sync(folder)
+
+
+def _damage(folder: Path) -> str | None:
+    """What differs from the manifest of a saved folder; None if it is whole."""
     try:
-        manifest: dict[str, str] = json.loads((state / "manifest.json").read_text(encoding="utf-8"))
-        return all(_hash(state / name) == expected for name, expected in manifest.items())
-    except (OSError, ValueError):
-        return False
+        manifest: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest.items():
+            if _hash(folder / name) != expected:
+                return f"{name} is not what was saved"
+    except OSError as error:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    except ValueError:
+        return f"{MANIFEST} cannot be read"
+    return None
 
 
 def _files(folder: Path) -> list[Path]:

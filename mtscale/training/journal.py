@@ -54,14 +54,17 @@ class Journal:
         self._write({"state": State.STOPPING})
 
     def close(self, state: State, message: str = "") -> None:
-        """Write the final state, here and in the mirrors."""
+        """Write the final state, in the mirrors and here."""
+        self._view.close()
+        # Last of all comes the state: a run that dies before is lost and can be resumed, its mirrors with it.
+        self._tracker.close(state)
         self._ended.set()
         self._heartbeat.join()
-        self._view.close()
-        self._write({"state": state, "message": message})
-        self._tracker.close(state)
-        logger.removeHandler(self._log_file)
-        self._log_file.close()
+        try:
+            self._write({"state": state, "message": message})
+        finally:
+            logger.removeHandler(self._log_file)
+            self._log_file.close()
 
     def _write(self, changes: Mapping[str, object]) -> None:
         with self._lock:

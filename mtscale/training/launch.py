@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -21,8 +22,8 @@ from types import FrameType
 import psutil
 
 from mtscale.ds_config import Machine
-from mtscale.errors import EXIT_FAILED, EXIT_FINISHED
-from mtscale.runs import RunDirectory, State
+from mtscale.errors import EXIT_DATA, EXIT_FAILED, EXIT_FINISHED, EXIT_REFUSED, EXIT_STOPPED
+from mtscale.runs import RunDirectory, State, process_start
 from mtscale.training.job import Job
 from mtscale.training.machine import free_port
 
@@ -31,6 +32,11 @@ logger = logging.getLogger(__name__)
 NUMA_NODES = Path("/sys/devices/system/node")
 # Where the launcher looks for other machines (DLTS_HOSTFILE in DeepSpeed's launcher/runner.py).
 HOSTFILE = Path("/job/hostfile")
+# More than what a rank gives itself to stop once its launcher is gone.
+LEFT_BEHIND_SECONDS = 40.0
+# Where a rank ends with one of these, it has said why.
+_TOLD = frozenset({EXIT_REFUSED, EXIT_DATA, EXIT_FAILED, EXIT_STOPPED})
+
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
@@ -53,11 +59,18 @@ def launch(job: Job, arguments: Sequence[str], num_gpus: int | None) -> int:
     child = subprocess.Popen(command, start_new_session=True)
     _Relay(child).listen()
     code = child.wait()
-    if job.dry_run or code != EXIT_FINISHED:
+    _wait_for_session(child.pid)
+    if job.dry_run:
         return code if code >= 0 else EXIT_FAILED
+    if code in _TOLD:
+        return code
     unfinished = [member.name for member in job.members if not _is_finished(job.runs / member.name)]
     if unfinished:
-        logger.error("the launcher reports success, but these runs are not finished: %s", ", ".join(unfinished))
+        logger.error(
+            "training was killed before these runs were finished: %s. `mtscale runs resume` goes on from the last "
+            "checkpoint",
+            ", ".join(unfinished),
+        )
         return EXIT_FAILED
     return EXIT_FINISHED
 
@@ -70,6 +83,21 @@ def _default_ranks(machine: Machine) -> int:
     if machine.accelerator == "cuda":
         return machine.gpu_count
     return max(1, sum(bool(cores.read_text(encoding="ascii").strip()) for cores in NUMA_NODES.glob("node*/cpulist")))
+
+
+def _wait_for_session(session: int) -> None:
+    """Wait for ranks that a killed launcher has left behind: they stop by themselves, with a checkpoint."""
+    end = time.monotonic() + LEFT_BEHIND_SECONDS
+    while time.monotonic() < end and any(_session_of(pid) == session for pid in psutil.pids()):
+        time.sleep(0.1)
+
+
+def _session_of(pid: int) -> int | None:
+    """The session of a living process."""
+    try:
+        return os.getsid(pid) if process_start(pid) is not None else None
+    except OSError:
+        return None
 
 
 def _is_finished(folder: Path) -> bool:

@@ -31,7 +31,7 @@ from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.predictions import Prediction, store
 from mtscale.recipe import Protocol, StageName, StageSettings
-from mtscale.runs import write_atomically
+from mtscale.runs import RunDirectory, write_atomically
 from mtscale.tasks import Task
 from mtscale.tracking.figures import confusion_figure
 from mtscale.training import checkpoint, looks
@@ -117,13 +117,9 @@ class Loop:
     def _checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
-    def resume(self) -> bool:
+    def resume(self) -> None:
         """Go on from the newest whole state of the run directory, if there is one."""
-        found = checkpoint.load_state(self._checkpoints, self.engine, self.around.ranks)
-        if found is None:
-            return False
-        self.state = found
-        return True
+        self.state = checkpoint.load_state(self._checkpoints, self.engine, self.around.ranks) or self.state
 
     def run(self) -> list[TaskResult] | None:
         """Train to the end; the results, or None if the run was stopped before (its state is saved)."""
@@ -225,7 +221,7 @@ class Loop:
         for task in self.plan.tasks:
             predictions[task.name] = self._predict(task, split)
             if self.around.ranks.is_main:
-                reports[task.name] = self._judge(task, split, predictions[task.name])
+                reports[task.name] = self._judge(task, split, epoch, predictions[task.name])
                 scores[task.name] = reports[task.name].values[names.SCORE]
         scores = broadcast(scores, self.around.ranks)
         macro = macro_score(scores)
@@ -243,11 +239,13 @@ class Loop:
         if macro > self.state.best_macro:
             self._keep(epoch, macro, scores, predictions, reports)
 
-    def _judge(self, task: Task, split: SplitName, predictions: Sequence[Prediction]) -> TaskScore:
-        """Score predictions; a look at test is written down first. The gold is read once a run."""
+    def _judge(self, task: Task, split: SplitName, epoch: int, predictions: Sequence[Prediction]) -> TaskScore:
+        """Score an epoch's predictions; a look at test is written down first. The gold is read once a run."""
         if split == "test":
+            run_id = RunDirectory(self.folder).record.id
             gold_hash = self.around.splits[task.name]["test"].source_hash
-            looks.record_test_look(self.around.runs, self.plan.name, task.name, gold_hash, self.plan.protocol)
+            look = looks.Look(self.plan.name, run_id, task.name, epoch, gold_hash, self.plan.protocol)
+            looks.record(self.around.runs, look)
         key = task.name, split
         if key not in self._gold:
             self._gold[key] = catalogue.read_gold(task, split, self.around.data_root)
@@ -296,7 +294,7 @@ class Loop:
             predictions = self._predict(task, "test")
             if not around.ranks.is_main:
                 continue
-            score = self._judge(task, "test", predictions)
+            score = self._judge(task, "test", self.state.best_epoch, predictions)
             self._store("test", task.name, predictions, score)
             values |= {names.metric("test", task.name, metric): value for metric, value in score.values.items()}
             scores[task.name] = score.values[names.SCORE]

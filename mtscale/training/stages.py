@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -29,9 +30,9 @@ from mtscale.runs import RunDirectory, RunRecord, State, process_start, write_at
 from mtscale.tasks import Access, Kind, Task
 from mtscale.tracking import replay
 from mtscale.tracking.tracker import Param
-from mtscale.training import distributed, results
+from mtscale.training import distributed, lifeline, results
 from mtscale.training.estimate import describe
-from mtscale.training.failures import describe_error, explain_shortage
+from mtscale.training.failures import describe_error, explain_interruption, explain_shortage
 from mtscale.training.job import Job, Member
 from mtscale.training.journal import Journal, SilentJournal
 from mtscale.training.loop import Loop, RunPlan, Splits, Surroundings, TaskResult, schedule_of
@@ -54,6 +55,7 @@ def train(job: Job) -> int:
         return EXIT_FINISHED
     stop = StopRequest()
     stop.listen()
+    lifeline.hold(stop)
     device = distributed.start(ranks, job.machine)
     try:
         require_shared(job.runs, ranks)
@@ -129,13 +131,15 @@ def _claim(job: Job, member: Member, around: Surroundings) -> str:
     if not (run.path / "run.json").exists():
         config = json.dumps(job.resolved(member.stage, around.ranks.world_size).config, indent=2)
         RunDirectory.create(run.path, _record(job, member, around, hashes), job.recipe.to_toml(), config)
-        write_atomically(run.path / "environment.txt", _environment())
+        _describe_environment(run)
         return "new"
     if run.state() is State.FINISHED:
         return "finished"
     if dict(run.record.data_hashes) != hashes:
         raise ConfigError(f"{run.path}: the corpus files have changed since it was started: choose another --run name")
     run.stop_file.unlink(missing_ok=True)
+    run.remove_unfinished()
+    _describe_environment(run)
     run.update_record(
         pid=os.getpid(),
         pid_start=process_start(os.getpid()),
@@ -193,9 +197,12 @@ def _git_commit() -> str | None:
     return commit + ("+" if changes else "")
 
 
-def _environment() -> str:
-    installed = sorted({f"{entry.name}=={entry.version}" for entry in distributions()}, key=str.lower)
-    return "\n".join([f"python=={sys.version.split()[0]}", *installed]) + "\n"
+def _describe_environment(run: RunDirectory) -> None:
+    """Write ``environment.txt``, which a run that was killed right after its making may lack."""
+    path = run.path / "environment.txt"
+    if not path.exists():
+        installed = sorted({f"{entry.name}=={entry.version}" for entry in distributions()}, key=str.lower)
+        write_atomically(path, "\n".join([f"python=={sys.version.split()[0]}", *installed]) + "\n")
 
 
 def _train_member(job: Job, member: Member, run: RunDirectory, around: Surroundings) -> list[TaskResult] | None:
@@ -213,13 +220,15 @@ def _train_member(job: Job, member: Member, run: RunDirectory, around: Surroundi
             journal.artifact(run.path / name, "config")
         logger.info("%s: %s of %d tasks, seed %d, %d steps", run.path, plan.stage, len(plan.tasks), plan.seed, steps)
     try:
-        with explain_shortage(plan.resolved):
+        with explain_shortage(plan.resolved), explain_interruption(run.path):
             found = _loop(job, plan, run, around, journal).run()
     except BaseException as error:
-        journal.close(State.FAILED, describe_error(error))
+        # Where the disk is full, the final state may not fit either: the run is then lost, and can be resumed.
+        with contextlib.suppress(OSError):
+            journal.close(State.FAILED, describe_error(error))
         raise
     if found is None:
-        journal.close(State.STOPPED, "stopped on request, with a checkpoint")
+        journal.close(State.STOPPED, f"stopped {around.stop.reason}, with a checkpoint")
         return None
     journal.close(State.FINISHED)
     return found
@@ -243,7 +252,9 @@ def _loop(job: Job, plan: RunPlan, run: RunDirectory, around: Surroundings, jour
     # Dropout differs between ranks; everything drawn before is the same on all.
     torch.manual_seed((plan.seed << 20) + ranks.rank)
     loop = Loop(plan, around, model, run.path, journal)
-    if loop.resume() and ranks.is_main:
+    loop.resume()
+    # A run that died before its first checkpoint has events too, which it records again.
+    if ranks.is_main and (loop.state.step or any(run.events())):
         run.append_event("rewind", loop.state.step, loop.state.epochs_done, {})
         logger.info("going on after step %d", loop.state.step)
     return loop

@@ -23,6 +23,7 @@ class StopRequest:
     def __init__(self) -> None:
         self._first_interrupt = 0.0
         self._signalled = False
+        self.reason = "on request"
 
     def listen(self) -> None:
         """Take over SIGTERM and SIGINT."""
@@ -38,6 +39,12 @@ class StopRequest:
         if not self._signalled:
             logger.info("asked to stop: ending at the next step with a checkpoint (Ctrl-C again to end at once)")
         self._signalled = True
+
+    def request(self, reason: str) -> None:
+        """Ask this process to stop, as a signal does; ``reason`` is told in the run's final state."""
+        self.reason = reason
+        self._signalled = True
+        logger.warning("stopping %s: ending at the next step with a checkpoint", reason)
 
     @property
     def signalled(self) -> bool:
