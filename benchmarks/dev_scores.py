@@ -101,7 +101,7 @@ def train_mtscale(work: Workload, seed: int, folder: Path) -> Engine:
     loop.engine.train()
     for number, entry in enumerate(loop.schedule.epoch(1)):
         encoded = work.splits[entry.task]["train"]
-        batch = collate(encoded.rows, entry.rows, encoded.task.kind, int(work.tokenizer.pad_token_id))
+        batch = collate(encoded.rows, entry.rows, encoded.task.kind)
         terms = int(encoded.terms[entry.rows].sum())
         loop.engine.step(entry.task, [batch.to(loop.engine.device)], terms, number)
     return loop.engine
@@ -126,7 +126,7 @@ def dev_scores(work: Workload, engine: Engine) -> dict[str, float]:
     scores = {}
     for task in work.tasks:
         split = work.splits[task.name]["dev"]
-        predictions = predict(engine, split, 64, int(work.tokenizer.pad_token_id), engine.ranks)
+        predictions = predict(engine, split, 64, engine.ranks)
         documents = set(split.rows["document"])
         gold = {
             item.id: item.value

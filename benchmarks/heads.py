@@ -51,7 +51,7 @@ def compare(zero: int, heads: int, steps: int) -> tuple[list[float], list[float]
     encoded = work.splits[TASK]["train"]
     schedule = Schedule({TASK: encoded.lengths}, work.recipe.refine.batch_size, seed=1)
     batches = [
-        (collate(encoded.rows, entry.rows, encoded.task.kind, 0), int(encoded.terms[entry.rows].sum()))
+        (collate(encoded.rows, entry.rows, encoded.task.kind), int(encoded.terms[entry.rows].sum()))
         for entry in schedule.epoch(1)[: WARM_UP + steps]
         if len(entry.rows) == work.recipe.refine.batch_size
     ]

@@ -118,7 +118,7 @@ def parts() -> dict[str, float]:
     done("encoder again, model, engine")
     entry = loop.schedule.epoch(1)[0]
     encoded = work.splits[entry.task]["train"]
-    batch = collate(encoded.rows, entry.rows, encoded.task.kind, int(work.tokenizer.pad_token_id))
+    batch = collate(encoded.rows, entry.rows, encoded.task.kind)
     done("schedule and first batch")
     loop.engine.train()
     loop.engine.step(entry.task, [batch.to(loop.engine.device)], int(encoded.terms[entry.rows].sum()), 0)
