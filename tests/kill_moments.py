@@ -55,21 +55,24 @@ IN_A_WRITE = (
 
 @dataclass(frozen=True)
 class Layout:
-    """How a run is started: alone, or by ``mtscale train`` through DeepSpeed's launcher; and its processes."""
+    """How a run is started: ``above`` are the processes above its ranks, the first of them the one that starts it."""
 
     name: str
     ranks: int
-    launched: bool
+    above: tuple[str, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
-        launchers = ("command", "runner", "launcher") if self.launched else ()
-        return (*(f"rank {rank}" for rank in range(self.ranks)), *launchers)
+        return (*(f"rank {rank}" for rank in range(self.ranks)), *self.above)
 
 
-ALONE = Layout("1 rank", 1, launched=False)
-ONE = Layout("1 rank, launched", 1, launched=True)
-TWO = Layout("2 ranks", 2, launched=True)
+# The command is ``mtscale train``, the runner ``deepspeed``, the launcher the runner's helper on each machine.
+ALONE = Layout("1 rank alone", 1)
+ONE = Layout("1 rank", 1, ("command",))
+BARE = Layout("1 rank, deepspeed", 1, ("runner", "launcher"))
+TWO = Layout("2 ranks", 2, ("command", "runner", "launcher"))
+# Those that ``mtscale runs resume`` starts, by ranks.
+RESUMED = {1: ONE, 2: TWO}
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Night:
 def nights(seed: int, ranks: tuple[int, ...]) -> Iterator[Night]:
     """Bad nights without end, of one to five kills: nearly half of those inside a save."""
     draw = random.Random(seed)
-    layouts = [layout for layout in (ALONE, TWO, ONE, TWO) if layout.ranks in ranks]
+    layouts = [layout for layout in (ALONE, TWO, ONE, TWO, BARE, TWO) if layout.ranks in ranks]
     deck: list[str] = []
     for number in count():
         layout = layouts[number % len(layouts)]

@@ -30,7 +30,8 @@ import psutil
 
 from mtscale.runs import RunDirectory, State, process_start
 from mtscale.training import looks
-from tests.kill_moments import ALONE, HALF_AN_EVENT, IN_A_SAVE, TWO, Kill, Layout, Night, nights
+from mtscale.training.machine import free_port
+from tests.kill_moments import ALONE, HALF_AN_EVENT, IN_A_SAVE, RESUMED, TWO, Kill, Layout, Night, nights
 from tests.lab import ROOT, SECONDS, TASKS, TRAIN, Lab, files, held_at, mlflow_metrics, mlflow_runs, recorded
 from tests.tiny_encoder import write_tiny_encoder
 
@@ -217,8 +218,9 @@ class Bench:
         """Start or resume the run, and kill it or let it finish; whether it was killed."""
         name = f"night-{night.number}"
         run = lab.run(name)
-        # Sometimes a run is resumed by the command for that, else by its own; the former needs a launcher.
-        by_name = not (run.path / "run.json").exists() or lives % (2 if night.layout.launched else 4) != 1
+        # Now and then a run is resumed by the command for that, else by its own.
+        by_command = lives % (2 if night.layout.above else 4) == 1 and (run.path / "run.json").exists()
+        by_name = not by_command or (kill is not None and kill.target not in RESUMED[night.layout.ranks].targets)
         resume = [sys.executable, "-m", "mtscale.cli", "runs", "resume", str(run.path)]
         command = self._train(lab, night.layout, name) if by_name else resume
         if kill is not None and kill.point is None:
@@ -237,8 +239,13 @@ class Bench:
         return False
 
     def _train(self, lab: Lab, layout: Layout, name: str) -> list[str]:
-        launched = ["-m", "mtscale.cli", "train", "--num_gpus", str(layout.ranks)]
-        return [sys.executable, *(launched if layout.launched else [str(TRAIN)]), *lab.options(name), *SETTINGS]
+        ranks = ["--num_gpus", str(layout.ranks)]
+        starts = {
+            "command": ["-m", "mtscale.cli", "train", *ranks],
+            "runner": ["-m", "deepspeed.launcher.runner", *ranks, "--master_port", str(free_port()), str(TRAIN)],
+        }
+        start = starts[layout.above[0]] if layout.above else [str(TRAIN)]
+        return [sys.executable, *start, *lab.options(name), *SETTINGS]
 
     def _moment(self, life: Life, run: RunDirectory, kill: Kill, ranks: int) -> Callable[[], bool]:
         if kill.point is not None:
