@@ -221,6 +221,8 @@ class Bench:
         by_name = not (run.path / "run.json").exists() or lives % (2 if night.layout.launched else 4) != 1
         resume = [sys.executable, "-m", "mtscale.cli", "runs", "resume", str(run.path)]
         command = self._train(lab, night.layout, name) if by_name else resume
+        if kill is not None and kill.point is None:
+            self.expected[night.layout.ranks].result()  # tells when the moment comes; a life would not wait for it
         life = Life(lab, command, name, core, kill)
         if kill is not None and life.kill_when(
             self._moment(life, run, kill, night.layout.ranks), kill.target, lambda: _damage(run, kill)
