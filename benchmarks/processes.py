@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
+# Libraries print too: by this a parent knows an answer of its worker.
+ANSWER = "steps done: "
 _SECONDS_TO_END = 120
 _SHOWN_OF_ERRORS = 2000
 
@@ -68,10 +70,10 @@ class Worker:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise _failed(self._command, self._errors) from None
-        line = self._process.stdout.readline()
-        if not line:
-            raise _failed(self._command, self._errors)
-        return [Step(*step) for step in json.loads(line)]
+        for line in self._process.stdout:
+            if line.startswith(ANSWER):
+                return [Step(*step) for step in json.loads(line.removeprefix(ANSWER))]
+        raise _failed(self._command, self._errors)
 
     def __enter__(self) -> Self:
         return self

@@ -84,13 +84,18 @@ class Lab:
         (self.folder / "recipe.toml").write_text(tomli_w.dumps({**content, "tasks": tables}), encoding="utf-8")
 
     def start(
-        self, name: str, *options: str, ranks: int = 1, script: Path = TRAIN, **added: str
+        self,
+        name: str,
+        *options: str,
+        ranks: int = 1,
+        script: Path = TRAIN,
+        added: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str]:
         """One rank is started alone; several by the launcher."""
         launcher = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), "--master_port", str(free_port())]
         command = [sys.executable, *(launcher if ranks > 1 else []), str(script), *self.options(name), *options]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self.environment(**added), stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(command, env=self.environment(**(added or {})), stdout=pipe, stderr=pipe, text=True)
 
     def options(self, name: str) -> list[str]:
         """What a training command is told of the recipe and its places."""
@@ -175,7 +180,7 @@ def files(run: RunDirectory) -> dict[str, bytes]:
     }
 
 
-def mlflow_runs(run: RunDirectory) -> list[tuple[str, str]]:
+def mlflow_runs(run: RunDirectory) -> list[tuple[str | None, str]]:
     """The MLflow runs that show a run, with their status: one, if all is well."""
     query = "SELECT run_uuid, status FROM runs JOIN tags USING (run_uuid) WHERE key = 'mtscale.id' AND value = ?"
     with sqlite3.connect(run.path.parent / "mlflow.db") as store:

@@ -55,7 +55,7 @@ def cut(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Cut:
     lab.write(tiny_encoder)
     whole = lab.start("whole")
     mark = lab.folder / "held"
-    process = lab.start("cut", **held_at(mark, "open", r"/test_looks\.jsonl$"))
+    process = lab.start("cut", added=held_at(mark, "open", r"/test_looks\.jsonl$"))
     wait_until(mark.exists, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_in_a_save(lab: Lab, event: str, path: str) -> None
     mark, filler, run = lab.folder / "held", lab.runs / "filler", lab.run("full")
     # Elsewhere, so that the run need not wait for it.
     store = f"sqlite:///{lab.folder}/mlflow.db"
-    process = lab.start("full", MLFLOW_TRACKING_URI=store, **held_at(mark, event, path))
+    process = lab.start("full", added={"MLFLOW_TRACKING_URI": store, **held_at(mark, event, path)})
     wait_until(mark.exists, process)
     states = sorted(run.path.glob("checkpoints/step-*"))
     fill(filler)

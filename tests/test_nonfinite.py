@@ -75,7 +75,7 @@ def undisturbed(lab: Lab) -> list[float]:
 def train_badly(lab: Lab, name: str, first: int, count: int, ranks: int) -> subprocess.CompletedProcess[str]:
     """Train with so many steps from ``first`` on whose gradient is NaN on the last rank."""
     bad = {"BAD_STEPS": f"{first}:{first + count}"}
-    process = lab.start(name, *NO_DROPOUT, ranks=ranks, script=FAULTY_TRAIN, **bad)
+    process = lab.start(name, *NO_DROPOUT, ranks=ranks, script=FAULTY_TRAIN, added=bad)
     printed, errors = process.communicate(timeout=SECONDS)
     return subprocess.CompletedProcess(process.args, process.returncode, printed, errors)
 

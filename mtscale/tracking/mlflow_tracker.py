@@ -142,7 +142,8 @@ class MlflowMirror:
                 self._run.finish(self._final)
                 self.complete = True
         except Exception as error:
-            self._warn(str(error) or repr(error))
+            cause = _root(error)
+            self._warn(str(cause) or repr(cause))
             return False
         return True
 
@@ -157,6 +158,13 @@ class MlflowMirror:
                 self._name,
             )
         self._warned = True
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that began it: what MLflow and SQLAlchemy put around it hides which file or host is the matter."""
+    while (before := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = before
+    return error
 
 
 class _Store:
