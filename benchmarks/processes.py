@@ -5,6 +5,7 @@ Loads nothing heavy: what is measured here may be an import.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -81,6 +82,7 @@ class Worker:
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         """Let it end by itself; after an error, end it."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             if kind is None:
                 self._process.stdin.close()
@@ -88,4 +90,6 @@ class Worker:
         finally:
             self._process.kill()
             self._process.wait()
-            self._errors.close()
+            for stream in (self._process.stdin, self._process.stdout, self._errors):
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()

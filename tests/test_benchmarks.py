@@ -47,8 +47,8 @@ def test_a_run_of_all_writes_the_results_and_a_run_of_some_only_prints(
         command.main(["speed"])
 
 
-def test_the_stock_trainer_is_measured_on_the_same_tasks_step_by_step() -> None:
-    from benchmarks import stock_trainer, workload
+def test_both_sides_train_on_the_same_tasks_step_by_step() -> None:
+    from benchmarks import workload
 
     work = workload.load_sample("cdr-disease", "evidence-inference")
     ours, theirs = work.epoch(1), work.epoch(1, order="random")
@@ -57,6 +57,11 @@ def test_the_stock_trainer_is_measured_on_the_same_tasks_step_by_step() -> None:
     assert [step.examples for step in planned] == [step.examples for step in stock]
     assert sum(step.pieces for step in planned) == sum(step.pieces for step in stock)
     assert sum(step.padded for step in planned) < sum(step.padded for step in stock)
+
+
+@pytest.mark.slow
+def test_speed_against_the_stock_trainer() -> None:
+    from benchmarks import stock_trainer
 
     report = stock_trainer.measure(None, blocks=1, steps=1)
     assert report.results.keys() == {"speed_vs_stock_fp32", "speed_vs_stock_bf16"}
@@ -91,6 +96,7 @@ def test_the_stock_model_computes_the_loss_of_mtscales() -> None:
         torch.testing.assert_close(found, mean * task.loss_weight, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dev_scores_of_both_sides() -> None:
     from benchmarks import dev_scores
 
@@ -122,12 +128,14 @@ def test_a_made_corpus_trains_whatever_its_rows() -> None:
     assert is_sane(report.results["rows_step_growth"])
 
 
+@pytest.mark.slow
 def test_ranks_take_turns() -> None:
     from benchmarks import ranks
 
     assert is_sane(ranks.measure(None, blocks=1, steps=1).results["speed_of_two_ranks"])
 
 
+@pytest.mark.slow
 def test_a_start_is_seen_from_outside_and_by_parts(tmp_path: Path) -> None:
     from benchmarks import start_up
 
