@@ -107,6 +107,7 @@ def test_dev_scores_of_both_sides() -> None:
     assert [line.split()[0] for line in table.splitlines()[2:]] == ["mtscale", "stock"]
 
 
+@pytest.mark.slow
 def test_steps_with_many_heads_and_the_bare_loop() -> None:
     from benchmarks import bare_loop, heads
     from benchmarks.processes import run
