@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtscale import ds_config
-from mtscale.ds_config import JsonObject, Machine, check, find, load, resolve, shipped_for
+from mtscale import ds_config, ds_rules
+from mtscale.ds_config import JsonObject, Machine, find, load, resolve, shipped_for
+from mtscale.ds_rules import check
 from mtscale.errors import ConfigError
 
 CPU = Machine("cpu", "a CPU", None, 0, cpu_bf16=True)
@@ -21,7 +22,7 @@ P100 = Machine("cuda", "Tesla P100", (6, 0), 1, cpu_bf16=False)
 V100 = Machine("cuda", "Tesla V100", (7, 0), 4, cpu_bf16=False)
 A100 = Machine("cuda", "NVIDIA A100", (8, 0), 1, cpu_bf16=False)
 MACHINES = (CPU, OLD_CPU, P100, V100, A100)
-SHIPPED = ("a100.json", "cpu-fp32.json", "cpu.json", "v100.json")
+SHIPPED = ("a100-nodes.json", "a100.json", "cpu-fp32.json", "cpu.json", "v100-nodes.json", "v100.json")
 OWN = Path("own.json")
 
 
@@ -177,7 +178,6 @@ def test_the_bf16_optimizer_is_refused(dtype: str) -> None:
         ({"stage": True}, "to 0, 1 or 2, found True"),
         ({"stage": "auto"}, "to 0, 1 or 2, found 'auto'"),
         ({"overlap_comm": True}, "overlap_comm to true"),
-        ({"contiguous_gradients": False}, "contiguous_gradients to false"),
         ({"compute_grad_norm": False}, "compute_grad_norm to false"),
         ({"offload_optimizer": {"device": "cpu"}}, "zero_optimization.offload_optimizer"),
         ({"cpu_offload": True}, "zero_optimization.cpu_offload"),
@@ -192,6 +192,11 @@ def test_zero_settings_that_train_wrongly_are_refused(change: JsonObject, messag
 def test_zero_settings_that_say_the_default_are_accepted() -> None:
     written_out = zero(overlap_comm=False, contiguous_gradients=True, cpu_offload=False, offload_optimizer=None)
     assert problems(zero_optimization=written_out) == []
+
+
+def test_zero_settings_that_have_been_measured_to_be_right_are_accepted() -> None:
+    assert problems(zero_optimization=zero(contiguous_gradients=False)) == []
+    assert problems(zero_optimization=zero(stage=2, overlap_comm=True)) == []
 
 
 def test_zero_needs_leave_for_an_optimizer_it_does_not_know() -> None:
@@ -225,7 +230,7 @@ def test_the_removed_keys_are_those_of_the_installed_deepspeed() -> None:
         for node in ast.parse(_deepspeed_source("runtime/config.py")).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and isinstance(node.targets[0], ast.Name)
     }
-    assert sorted(tables["_REMOVED_TOP_LEVEL_CONFIG_KEYS"]) == sorted(ds_config.REMOVED_KEYS)
+    assert sorted(tables["_REMOVED_TOP_LEVEL_CONFIG_KEYS"]) == sorted(ds_rules.REMOVED_KEYS)
     for key in tables["_REMOVED_TOP_LEVEL_CONFIG_KEYS"]:
         assert "was removed from DeepSpeed" in only(problems(**{key: {}}))
     for key in tables["_REMOVED_ZERO_CONFIG_KEYS"]:
@@ -242,7 +247,7 @@ def test_every_accepted_key_is_read_by_the_installed_deepspeed() -> None:
         "utils/config.py",
     )
     source = "".join(_deepspeed_source(module) for module in modules)
-    unread = [key for key in ds_config.KEYS if f'"{key}"' not in source and f"'{key}'" not in source]
+    unread = [key for key in ds_rules.KEYS if f'"{key}"' not in source and f"'{key}'" not in source]
     assert unread == []
 
 
@@ -259,7 +264,7 @@ def test_values_of_the_wrong_type_are_refused() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    found = problems(CPU, optimizer={}, zero_optimization={"stage": 0, "overlap_comm": True}, elasticity={})
+    found = problems(CPU, optimizer={}, zero_optimization={"stage": 0, "compute_grad_norm": False}, elasticity={})
     assert len(found) == 5
     assert all(problem.startswith("own.json ") for problem in found)
 
@@ -271,7 +276,7 @@ _JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(ds_config.KEYS), _JSON), st.sampled_from(MACHINES))
+@given(st.dictionaries(st.sampled_from(ds_rules.KEYS), _JSON), st.sampled_from(MACHINES))
 @settings(deadline=None, max_examples=150)
 def test_any_json_is_refused_or_resolved_but_never_crashes(config: JsonObject, machine: Machine) -> None:
     if check(config, path=OWN, machine=machine):
@@ -363,13 +368,15 @@ for config in json.load(sys.stdin):
     read = DeepSpeedConfig(config)
     answers.append([read.train_batch_size, read.zero_optimization_stage, read.gradient_clipping,
                     read.float16_config.enabled, read.bfloat16_config.enabled, read.torch_autocast_enabled,
-                    str(read.torch_autocast_dtype), read.timers_config.enabled, read.grad_accum_dtype])
+                    str(read.torch_autocast_dtype), read.timers_config.enabled, read.grad_accum_dtype,
+                    str(read.communication_data_type), read.zero_config.reduce_bucket_size])
 print(json.dumps(answers))
 """
 
 
 def test_deepspeed_reads_the_resolved_configs_as_meant() -> None:
     pairs = [("v100", V100), ("a100", A100), ("cpu", CPU), ("cpu-fp32", CPU)]
+    pairs += [("v100-nodes", V100), ("a100-nodes", A100)]
     configs = [resolve(load(find(name)), batch_size=96, clip=0.5, world_size=1, machine=m).config for name, m in pairs]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _ACCEPTED_BY_DEEPSPEED],
@@ -381,16 +388,18 @@ def test_deepspeed_reads_the_resolved_configs_as_meant() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [
-        [96, 1, 0.5, True, False, False, "None", False, None],
-        [96, 1, 0.5, False, True, False, "None", False, None],
-        [96, 0, 0.5, False, False, True, "torch.bfloat16", False, None],
-        [96, 0, 0.5, False, False, False, "None", False, None],
+        [96, 1, 0.5, True, False, False, "None", False, None, "None", 50_000_000],
+        [96, 1, 0.5, False, True, False, "None", False, None, "None", 50_000_000],
+        [96, 0, 0.5, False, False, True, "torch.bfloat16", False, None, "None", 500_000_000],
+        [96, 0, 0.5, False, False, False, "None", False, None, "None", 500_000_000],
+        [96, 1, 0.5, True, False, False, "None", False, None, "None", 200_000_000],
+        [96, 1, 0.5, False, True, False, "None", False, None, "torch.float32", 200_000_000],
     ]
 
 
 def test_neither_the_checks_nor_the_probe_load_a_library() -> None:
     code = (
-        "import sys; import mtscale.ds_config, mtscale.training.machine; mtscale.training.machine.probe();"
+        "import sys; import mtscale.ds_rules, mtscale.training.machine; mtscale.training.machine.probe();"
         "print([name for name in ('torch', 'deepspeed', 'pydantic', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtscale import ds_config, recipe, recipe_errors
+from mtscale import ds_config, ds_rules, recipe, recipe_errors
 from mtscale.corpora import catalogue, inventory
 from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
 from mtscale.errors import ConfigError
@@ -158,7 +158,7 @@ def check(options: argparse.Namespace) -> Job:
     machine = probe()
     config_path = ds_config.find(options.ds_config or ds_config.shipped_for(machine))
     config = ds_config.load(config_path)
-    problems = ds_config.check(config, path=config_path, machine=machine)
+    problems = ds_rules.check(config, path=config_path, machine=machine)
     if problems:
         raise ConfigError("\n".join(problems))
     data_root = catalogue.data_folder(options.data, loaded.data_root)
