@@ -153,7 +153,7 @@ def server(lab: Lab, port: int) -> Iterator[None]:
     with open(lab.folder / "server.log", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store],
-            env=lab.environment(),
+            env=lab.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
             stdout=log,
             stderr=log,
             start_new_session=True,

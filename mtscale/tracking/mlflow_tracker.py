@@ -240,8 +240,8 @@ class _Store:
             os.environ["MLFLOW_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "true"
             # The mirror itself tries again, and says at the first failure what is wrong.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-            # MLflow announces at level INFO, on the terminal, that it creates its tables.
-            os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+            # MLflow announces on the terminal that it creates its tables, and every failure with its whole traceback.
+            os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
             # Raised inside MLflow 3.17 by SQLAlchemy 2.1.
             warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
             from mlflow import MlflowClient

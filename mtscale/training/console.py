@@ -39,6 +39,6 @@ def log_to_console(*, is_main: bool) -> None:
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
     # Read when MLflow is imported, which DeepSpeed's autotuner does before our own mirror.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "true"
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     if not is_main:
         warnings.simplefilter("ignore")
