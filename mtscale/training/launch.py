@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 NUMA_NODES = Path("/sys/devices/system/node")
 # Where the launcher looks for other machines (DLTS_HOSTFILE in DeepSpeed's launcher/runner.py).
 HOSTFILE = Path("/job/hostfile")
+# In the environment of ranks: process id and start time of this command. They look for it, even if it is gone by then.
+STARTER = "MTSCALE_STARTER"
 # More than what a rank gives itself to stop once its launcher is gone.
 LEFT_BEHIND_SECONDS = 40.0
 # Where a rank ends with one of these, it has said why.
@@ -56,7 +58,8 @@ def launch(job: Job, arguments: Sequence[str], num_gpus: int | None) -> int:
             ranks = [] if num_gpus is None else ["--num_gpus", str(num_gpus)]
             launcher = ["-m", "deepspeed.launcher.runner", "--master_port", str(free_port()), *ranks]
             command = [sys.executable, *launcher, *command[1:]]
-    child = subprocess.Popen(command, start_new_session=True)
+    starter = {STARTER: f"{os.getpid()}:{process_start(os.getpid())}"}
+    child = subprocess.Popen(command, env=os.environ | starter, start_new_session=True)
     _Relay(child).listen()
     code = child.wait()
     _wait_for_session(child.pid)

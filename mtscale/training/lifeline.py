@@ -9,33 +9,48 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 from mtscale.errors import EXIT_FAILED
 from mtscale.runs import process_start
+from mtscale.training.launch import STARTER
 from mtscale.training.stop import StopRequest
 
 LOOK_EVERY_SECONDS = 1.0
 GRACE_SECONDS = 30.0
 
+# In the environment of ranks that DeepSpeed's helper has started (launcher/launch.py).
+HELPERS_MARK = "CROSS_RANK"
+_HELPER = "deepspeed.launcher.launch"
 # ``mtscale train`` or ``mtscale runs resume``, DeepSpeed's command, and its helper on each machine.
-_LAUNCHERS = frozenset(
-    {"mtscale", "mtscale.cli", "deepspeed", "deepspeed.launcher.runner", "deepspeed.launcher.launch"}
-)
+_LAUNCHERS = frozenset({"mtscale", "mtscale.cli", "deepspeed", "deepspeed.launcher.runner", _HELPER})
 
 
 def hold(stop: StopRequest) -> None:
     """Ask this rank to stop once one of its launchers is gone, and end it if it has not within 30 seconds."""
-    launchers = {process.pid: process_start(process.pid) for process in _launchers()}
-    if launchers:
-        threading.Thread(target=_watch, args=(launchers, stop), name="lifeline", daemon=True).start()
+    launchers = list(_launchers())
+    starts = {process.pid: process_start(process.pid) for process in launchers}
+    if (starter := os.environ.get(STARTER)) is not None:
+        pid, _, start = starter.partition(":")
+        starts[int(pid)] = int(start)
+    if starts or _is_left_behind(launchers):
+        watched = starts, _is_left_behind(launchers), stop
+        threading.Thread(target=_watch, args=watched, name="lifeline", daemon=True).start()
 
 
-def _watch(launchers: dict[int, int | None], stop: StopRequest) -> None:
-    while all(process_start(pid) == start for pid, start in launchers.items()):
+def _is_left_behind(launchers: Sequence[psutil.Process]) -> bool:
+    """Whether DeepSpeed's helper, or the command above it, was gone before this rank looked."""
+    if HELPERS_MARK not in os.environ:
+        return False
+    helper = next((process for process in launchers if _HELPER in process.cmdline()), None)
+    return helper is None or (helper is launchers[-1] and helper.ppid() == 1)
+
+
+def _watch(starts: Mapping[int, int | None], left_behind: bool, stop: StopRequest) -> None:
+    while not left_behind and all(process_start(pid) == start for pid, start in starts.items()):
         time.sleep(LOOK_EVERY_SECONDS)
     stop.request("because its launcher is gone")
     time.sleep(GRACE_SECONDS)
