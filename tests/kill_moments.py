@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -94,6 +95,20 @@ class Kill:
             where = "in a save: " if self.point in IN_A_SAVE else "in a write: "
             return f"{where}{self.point.what}" + (f" ({self.nth}.)" if self.nth > 1 else "")
         return "starting up" if self.share is None else f"{self.share:.0%} of the events left, +{self.delay:.2f} s"
+
+
+class Delayed:
+    """Whether something has been so for a while."""
+
+    def __init__(self, condition: Callable[[], bool], seconds: float) -> None:
+        self._condition = condition
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def __call__(self) -> bool:
+        if self._since is None and self._condition():
+            self._since = time.monotonic()
+        return self._since is not None and time.monotonic() - self._since >= self._seconds
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ import psutil
 from mtscale.runs import RunDirectory, State, process_start
 from mtscale.training import looks
 from mtscale.training.machine import free_port
-from tests.kill_moments import ALONE, HALF_AN_EVENT, IN_A_SAVE, RESUMED, TWO, Kill, Layout, Night, nights
+from tests.kill_moments import ALONE, HALF_AN_EVENT, IN_A_SAVE, RESUMED, TWO, Delayed, Kill, Layout, Night, nights
 from tests.lab import ROOT, SECONDS, TASKS, TRAIN, Lab, files, held_at, mlflow_metrics, mlflow_runs, recorded
 from tests.tiny_encoder import write_tiny_encoder
 
@@ -96,7 +96,7 @@ class Life:
     """The processes of one command, from its start to the end of the last of them."""
 
     def __init__(self, lab: Lab, command: Sequence[str], name: str, core: int, kill: Kill | None = None) -> None:
-        token, log = f"{name}-{time.monotonic_ns()}", lab.folder / f"{name}.log"
+        token, log = f"{os.getpid()}-{name}-{time.monotonic_ns()}", lab.folder / f"{name}.log"
         self.token = f"{TOKEN}={token}\0".encode()
         self.mark = log.with_suffix(".held")
         added = {"PYTHONPATH": str(ROOT), TOKEN: token}
@@ -115,12 +115,7 @@ class Life:
 
     def pids(self) -> dict[int, str]:
         """The living processes of this command, whoever their parents are by now, with what they are."""
-        found = {}
-        for pid in psutil.pids():
-            with suppress(OSError):
-                if self.token in Path(f"/proc/{pid}/environ").read_bytes() and process_start(pid) is not None:
-                    found[pid] = _role(Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0"))
-        return found
+        return _marked(self.token)
 
     def kill_when(self, due: Callable[[], bool], target: str, damage: Callable[[], None]) -> bool:
         """Kill the target once it is due; False if the command has ended before."""
@@ -147,6 +142,16 @@ class Life:
         self.process.wait()
         if left:
             raise DeviationError(f"{', '.join(left.values())} left after {seconds:.0f} s")
+
+
+def _marked(token: bytes) -> dict[int, str]:
+    """The living processes that carry a mark in their environment, with what they are."""
+    found = {}
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if token in Path(f"/proc/{pid}/environ").read_bytes() and process_start(pid) is not None:
+                found[pid] = _role(Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0"))
+    return found
 
 
 def _role(words: Sequence[str]) -> str:
@@ -256,21 +261,7 @@ class Bench:
         step = max((int(path.name[5:]) for path in run.path.glob("checkpoints/step-*")), default=0)
         to_come = sum(event.step > step for event in expected.run.events()) + 1
         wanted = _lines(run) + 1 + round(kill.share * to_come)
-        return _Delayed(lambda: _lines(run) >= wanted, kill.delay)
-
-
-class _Delayed:
-    """Whether something has been so for a while."""
-
-    def __init__(self, condition: Callable[[], bool], seconds: float) -> None:
-        self._condition = condition
-        self._seconds = seconds
-        self._since: float | None = None
-
-    def __call__(self) -> bool:
-        if self._since is None and self._condition():
-            self._since = time.monotonic()
-        return self._since is not None and time.monotonic() - self._since >= self._seconds
+        return Delayed(lambda: _lines(run) >= wanted, kill.delay)
 
 
 def compare(found: RunDirectory, expected: RunDirectory) -> None:
@@ -388,8 +379,16 @@ def kill_runs(lab: Lab, plans: Iterator[Night], count: int, ranks: Iterable[int]
         bench.expected = {
             number: pool.submit(on_a_core, functools.partial(bench.undisturbed, number)) for number in ranks
         }
-        for done in [pool.submit(on_a_core, spend) for _ in range(workers)]:
-            done.result()
+        working = [pool.submit(on_a_core, spend) for _ in range(workers)]
+        try:
+            wait(working)
+        except KeyboardInterrupt:
+            tally.wanted = 0  # the workers end with the lives that are ended here
+            for pid in _marked(f"{TOKEN}={os.getpid()}-".encode()):
+                os.kill(pid, signal.SIGKILL)
+            raise
+    for worker in working:
+        worker.result()
     return tally
 
 

@@ -13,6 +13,8 @@ import re
 import sys
 import time
 
+PATIENCE_SECONDS = 300.0
+
 
 def _hold_at(event: str, path: str, nth: int, mark: str) -> None:
     wanted = re.compile(path)
@@ -26,8 +28,11 @@ def _hold_at(event: str, path: str, nth: int, mark: str) -> None:
             left -= 1
             if left == 0:
                 os.close(os.open(mark, os.O_CREAT | os.O_WRONLY))
+                end = time.monotonic() + PATIENCE_SECONDS
                 while os.path.exists(mark):
                     time.sleep(0.005)
+                    if time.monotonic() > end:
+                        os._exit(1)  # whoever set the point is gone
 
     sys.addaudithook(hook)
 
