@@ -19,7 +19,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -234,7 +234,8 @@ class RunDirectory:
     def events(self) -> Iterator[Event]:
         """The events that count, each kind once a step: a resumed run may record again what it did before it died.
 
-        What a rewind took back is left out, a half-written last line too.
+        Of a value that comes twice the later one counts. What a rewind took back is left out, and so is a half-written
+        last line.
         """
         kept: dict[tuple[EventKind, int], Event] = {}
         try:
@@ -250,7 +251,8 @@ class RunDirectory:
             if event.kind == "rewind":
                 kept = {key: earlier for key, earlier in kept.items() if earlier.step <= event.step}
             else:
-                kept[event.kind, event.step] = event
+                earlier_values = kept[key].values if (key := (event.kind, event.step)) in kept else {}
+                kept[key] = replace(event, values={**earlier_values, **event.values})
         return iter(kept.values())
 
 

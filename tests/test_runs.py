@@ -346,3 +346,14 @@ def test_what_fits_no_run_or_several_is_refused(tmp_path: Path, wanted: str, exp
         create(tmp_path / name, id=run_id)
     with pytest.raises(ConfigError, match=f"{expected} .*{wanted}.*`mtscale runs list`"):
         find_run(tmp_path, wanted)
+
+
+def test_events_of_one_kind_and_step_are_one_and_later_values_count(tmp_path: Path) -> None:
+    run = create(tmp_path / "run")
+    run.append_event("dev", 10, 1, {"a": 1.0, "b": 1.0})
+    run.append_event("train", 10, 1, {"a": 5.0})
+    run.append_event("dev", 10, 1, {"b": 2.0, "c": 3.0})
+    assert [(event.kind, event.step, event.values) for event in run.events()] == [
+        ("dev", 10, {"a": 1.0, "b": 2.0, "c": 3.0}),
+        ("train", 10, {"a": 5.0}),
+    ]
