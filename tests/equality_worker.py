@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,7 +94,8 @@ def train(zero_stage: int, encoder_folder: str, ranks: Ranks, device: torch.devi
     return records if ranks.is_main else []
 
 
-def main() -> None:
+def run(measure: Callable[[str, Ranks, torch.device], list[Any]]) -> None:
+    """Be one rank of ``WORKER.py [--local_rank=N] ENCODER OUTPUT``; rank 0 writes what it measured."""
     parser = argparse.ArgumentParser()
     parser.add_argument("encoder")
     parser.add_argument("output", type=Path)
@@ -101,11 +103,16 @@ def main() -> None:
     options = parser.parse_args()
     ranks = distributed.ranks_from_environment()
     device = distributed.start(ranks, probe())
-    records = [record for stage in (0, 1) for record in train(stage, options.encoder, ranks, device)]
+    records = measure(options.encoder, ranks, device)
     if ranks.is_main:
         options.output.write_text(json.dumps(records), encoding="utf-8")
     distributed.finish()
 
 
+def both_stages(encoder: str, ranks: Ranks, device: torch.device) -> list[dict[str, object]]:
+    """The records under ZeRO 0, then 1."""
+    return [record for stage in (0, 1) for record in train(stage, encoder, ranks, device)]
+
+
 if __name__ == "__main__":
-    main()
+    run(both_stages)

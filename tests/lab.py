@@ -14,9 +14,10 @@ from pathlib import Path
 
 import tomli_w
 
-from mtscale import recipe
+from mtscale import names, recipe
 from mtscale.corpora.catalogue import SAMPLE_FOLDER
 from mtscale.errors import EXIT_FINISHED
+from mtscale.run_summary import history
 from mtscale.runs import RunDirectory, RunRecord, State
 from mtscale.training.machine import free_port
 
@@ -137,6 +138,11 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
 
 def steps_done(run: RunDirectory) -> int:
     return sum(event.kind == "train" for event in run.events())
+
+
+def losses(run: RunDirectory) -> list[float]:
+    """The recorded training losses in their order."""
+    return [point["value"] for point in history(run.events())[names.TRAIN_LOSS]]
 
 
 def make_run(runs: Path, name: str = "run") -> RunDirectory:

@@ -5,10 +5,7 @@ Started alone or by the ``deepspeed`` launcher: ``nonfinite_worker.py [--local_r
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,8 +19,7 @@ from mtscale.tasks import SAMPLE_TASKS, Kind, Task
 from mtscale.training import distributed
 from mtscale.training.distributed import Ranks
 from mtscale.training.engine import Engine
-from mtscale.training.machine import probe
-from tests.equality_worker import SETTINGS, digest, make_batch
+from tests.equality_worker import SETTINGS, digest, make_batch, run
 
 SIMILARITY = next(task for task in SAMPLE_TASKS if task.kind is Kind.SIMILARITY)
 TAGGING = next(task for task in SAMPLE_TASKS if task.kind is Kind.TAGGING)
@@ -147,23 +143,15 @@ def train(engine: Engine, ranks: Ranks) -> list[dict[str, object]]:
     return records if ranks.is_main else []
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("encoder")
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--local_rank")
-    options = parser.parse_args()
-    ranks = distributed.ranks_from_environment()
-    device = distributed.start(ranks, probe())
+def all_cases(encoder: str, ranks: Ranks, device: torch.device) -> list[Any]:
+    """The records of each case."""
     records = []
     for precision, stage in CASES:
-        engine = build(options.encoder, precision, stage, ranks, device)
+        engine = build(encoder, precision, stage, ranks, device)
         records.append(train(engine, ranks))
         engine.close()
-    if ranks.is_main:
-        options.output.write_text(json.dumps(records), encoding="utf-8")
-    distributed.finish()
+    return records
 
 
 if __name__ == "__main__":
-    main()
+    run(all_cases)

@@ -12,9 +12,8 @@ import pytest
 
 from mtscale import names
 from mtscale.errors import EXIT_FAILED
-from mtscale.run_summary import history
-from mtscale.runs import RunDirectory, State
-from tests.lab import SECONDS, Lab, launch
+from mtscale.runs import State
+from tests.lab import SECONDS, Lab, launch, losses
 from tests.nonfinite_worker import CASES, FAULTS
 
 WORKER = Path(__file__).with_name("nonfinite_worker.py")
@@ -60,10 +59,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Lab:
     made = Lab(tmp_path_factory.mktemp("lab"))
     made.write(tiny_encoder)
     return made
-
-
-def losses(run: RunDirectory) -> list[float]:
-    return [point["value"] for point in history(run.events())[names.TRAIN_LOSS]]
 
 
 @pytest.fixture(scope="module")

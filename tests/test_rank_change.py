@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mtscale import names
 from mtscale.ds_config import SHIPPED
-from mtscale.run_summary import history
 from mtscale.runs import RunDirectory, State
-from tests.lab import SECONDS, Lab, steps_done, wait_until
+from tests.lab import SECONDS, Lab, losses, steps_done, wait_until
 
 OPTIONS = ("--set", "encoder.dropout=0.0", "--set", "refine.head_dropout=0.0", "--set", "refine.epochs=3")
 TOLERANCE = 1e-5
@@ -26,10 +24,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Lab:
         config["zero_optimization"] = {"stage": stage}
         (made.folder / f"zero{stage}.json").write_text(json.dumps(config), encoding="utf-8")
     return made
-
-
-def losses(run: RunDirectory) -> list[float]:
-    return [point["value"] for point in history(run.events())[names.TRAIN_LOSS]]
 
 
 @pytest.fixture(scope="module")

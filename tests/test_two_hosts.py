@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mtscale import names
-from mtscale.run_summary import history
-from mtscale.runs import RunDirectory, State
+from mtscale.runs import State
 from mtscale.training.machine import free_port
-from tests.lab import SECONDS, TRAIN, Lab
+from tests.lab import SECONDS, TRAIN, Lab, losses
 
 pytestmark = [
     pytest.mark.slow,
@@ -94,10 +92,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Lab:
     made = Lab(tmp_path_factory.mktemp("hosts"))
     made.write(tiny_encoder)
     return made
-
-
-def losses(run: RunDirectory) -> list[float]:
-    return [point["value"] for point in history(run.events())[names.TRAIN_LOSS]]
 
 
 def test_two_hosts_train_as_two_ranks_on_one(hosts: None, lab: Lab) -> None:

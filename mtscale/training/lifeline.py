@@ -32,21 +32,21 @@ _LAUNCHERS = frozenset({"mtscale", "mtscale.cli", "deepspeed", "deepspeed.launch
 def hold(stop: StopRequest) -> None:
     """Ask this rank to stop once one of its launchers is gone, and end it if it has not within 30 seconds."""
     launchers = list(_launchers())
-    starts = {process.pid: process_start(process.pid) for process in launchers}
+    starts = {process.pid: process_start(process.pid) for process, _ in launchers}
     if (starter := os.environ.get(STARTER)) is not None:
         pid, _, start = starter.partition(":")
         starts[int(pid)] = int(start)
-    if starts or _is_left_behind(launchers):
-        watched = starts, _is_left_behind(launchers), stop
-        threading.Thread(target=_watch, args=watched, name="lifeline", daemon=True).start()
+    left_behind = HELPERS_MARK in os.environ and _is_left_behind(launchers)
+    if starts or left_behind:
+        threading.Thread(target=_watch, args=(starts, left_behind, stop), name="lifeline", daemon=True).start()
 
 
-def _is_left_behind(launchers: Sequence[psutil.Process]) -> bool:
+def _is_left_behind(launchers: Sequence[tuple[psutil.Process, list[str]]]) -> bool:
     """Whether DeepSpeed's helper, or the command above it, was gone before this rank looked."""
-    if HELPERS_MARK not in os.environ:
-        return False
-    helper = next((process for process in launchers if _HELPER in process.cmdline()), None)
-    return helper is None or (helper is launchers[-1] and helper.ppid() == 1)
+    if not launchers:
+        return True
+    topmost, words = launchers[-1]
+    return _HELPER in words and topmost.ppid() == 1
 
 
 def _watch(starts: Mapping[int, int | None], left_behind: bool, stop: StopRequest) -> None:
@@ -57,8 +57,8 @@ def _watch(starts: Mapping[int, int | None], left_behind: bool, stop: StopReques
     os._exit(EXIT_FAILED)
 
 
-def _launchers() -> Iterator[psutil.Process]:
-    """The processes above this one that only serve to start it."""
+def _launchers() -> Iterator[tuple[psutil.Process, list[str]]]:
+    """The processes above this one that only serve to start it, the nearest first, with their command lines."""
     for process in psutil.Process().parents():
         try:
             words = process.cmdline()
@@ -67,4 +67,4 @@ def _launchers() -> Iterator[psutil.Process]:
         # The interpreter and its options come first, a script or ``-m`` and a module then.
         if not _LAUNCHERS & {Path(word).name for word in words[:4]}:
             return
-        yield process
+        yield process, words
