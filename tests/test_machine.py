@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from mtscale.ds_config import Machine
 from mtscale.model import sample
 from mtscale.training import doctor, machine
 from mtscale.training.machine import Gpu, driver_problem, probe, runs_on, torch_problem, visible_gpus
+from tests.costs import cost
 
 # FAKE_GPUS is a list of compute capabilities such as "70 80"; FAKE_ERROR is what cuInit returns.
 _FAKE_DRIVER = r"""
@@ -143,9 +143,7 @@ def test_a_system_without_cpuinfo_has_no_fast_bf16(tmp_path: Path, monkeypatch: 
 
 
 def test_the_probe_is_quick() -> None:
-    started = time.perf_counter()
-    probe()
-    assert time.perf_counter() - started < 0.2
+    assert cost(probe) < 4
 
 
 # torch's build

@@ -201,7 +201,7 @@ def test_a_client_that_always_fails_costs_nothing(
     tracker.start({}, {})
     for step in range(100):
         tracker.log("train", step, 1, {names.TRAIN_LOSS: 1.0})
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 5.0  # a wait for each of the hundred would take longer
     tracker.close(State.FINISHED)
     assert len(list(run.events())) == 100
     assert len(caplog.messages) == 1
@@ -245,7 +245,7 @@ def test_a_locked_store_does_not_hold_up_training(run: RunDirectory) -> None:
         slowest = max(slowest, time.monotonic() - began)
         time.sleep(0.01)
     tracker.close(State.FINISHED)
-    assert slowest < 0.5
+    assert slowest < 2.0  # the store is locked for longer
     assert history(run, names.TRAIN_LOSS) == [(step, float(step)) for step in range(250)]
 
 
