@@ -32,14 +32,14 @@ from mtscale.tasks import TASKS, Task
 T = TypeVar("T")
 
 SEED = 1
-DOCUMENTS: Mapping[SplitName, int] = {"train": 90, "dev": 40, "test": 80}
+DOCUMENTS: Mapping[SplitName, int] = {"train": 80, "dev": 40, "test": 80}
 # Distant labels take more documents to learn from than mentions do; these include the training documents above.
 RELATION_TRAIN_DOCUMENTS = 300
 PAIRS_PER_BIN: Mapping[SplitName, int] = {"train": 100, "dev": 25, "test": 40}
 INFERENCE_PAIRS: Mapping[SplitName, int] = {"train": 800, "dev": 150, "test": 200}
 # Short texts only, so that a processor trains on the sample within minutes and no pair is truncated.
-SIMILARITY_WORDS = 25
-INFERENCE_WORDS = 70
+SIMILARITY_WORDS = 20
+INFERENCE_WORDS = 55
 USES_PER_SENTENCE = 3
 SCORE_BINS = ("score 0", *(f"score above {low} to {low + 1}" for low in range(5)))
 
