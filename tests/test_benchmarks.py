@@ -121,6 +121,7 @@ def test_steps_with_many_heads_and_the_bare_loop() -> None:
     assert bare_loop.PAIRS >= 20
 
 
+@pytest.mark.slow
 def test_a_made_corpus_trains_whatever_its_rows() -> None:
     from benchmarks import rows
 

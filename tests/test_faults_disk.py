@@ -45,13 +45,14 @@ def fill(path: Path) -> None:
                 continue
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "path"),
     [
         ("os.mkdir", r"\.saving-step-46/deepspeed$"),
-        pytest.param("open", r"\.saving-step-46/manifest\.json$", marks=pytest.mark.slow),
-        pytest.param("os.mkdir", r"\.saving-best/encoder$", marks=pytest.mark.slow),
-        pytest.param("tempfile.mkstemp", r"/predictions/test\.", marks=pytest.mark.slow),
+        ("open", r"\.saving-step-46/manifest\.json$"),
+        ("os.mkdir", r"\.saving-best/encoder$"),
+        ("tempfile.mkstemp", r"/predictions/test\."),
     ],
 )
 def test_a_disk_that_fills_up_in_a_save(lab: Lab, event: str, path: str) -> None:

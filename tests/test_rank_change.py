@@ -47,7 +47,8 @@ def change_ranks(lab: Lab, name: str, before: int, after: int, zero_stage: int) 
     return run
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_without_zero_any_number_of_ranks_goes_on_exactly(
     lab: Lab, whole: list[float], before: int, after: int
 ) -> None:
