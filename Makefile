@@ -6,6 +6,8 @@ ARGS ?=
 BIN := .venv/bin
 CONSTRAINTS := constraints/$(TORCH).txt
 INSTALLED := .venv/.installed-$(TORCH)
+# Two files of tests at a time: most of a test that trains is the start of a process.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 INDEX_cu126 := --extra-index-url https://download.pytorch.org/whl/cu126
 
 .DEFAULT_GOAL := help
@@ -30,10 +32,10 @@ run: $(INSTALLED)  ## train; DS_CONFIG=ds_configs/v100.json ARGS="--recipe NAME 
 	$(BIN)/deepspeed mtscale/train.py --ds_config $(DS_CONFIG) $(ARGS)
 
 test: $(INSTALLED)  ## the tests but the slow ones
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(INSTALLED)  ## the long tests and those that need the original corpora
-	$(BIN)/pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 check: $(INSTALLED)  ## lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -12,6 +12,9 @@ import pytest
 
 from tests.tiny_encoder import write_tiny_encoder
 
+# Models here are tiny, and what trains beside another training with a thread on every core waits for it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if TYPE_CHECKING:
     from mtscale.inputs.encode import PieceVocabulary
 

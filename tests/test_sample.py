@@ -32,7 +32,7 @@ def document_texts(split: SplitName, task: str = "cdr-disease") -> dict[str, str
 
 
 def test_the_sample_is_small() -> None:
-    assert 1_500_000 < sum(path.stat().st_size for path in shipped()) < 2_000_000
+    assert 1_000_000 < sum(path.stat().st_size for path in shipped()) < 2_000_000
 
 
 def test_the_hashes_are_those_of_the_shipped_files() -> None:
