@@ -1,0 +1,95 @@
+"""How long a run will take: operations and steps, at the speed of a matrix product measured on this machine.
+
+    seconds = pieces x (operations a piece / speed + h x layers x ELEMENTWISE) + steps x (STEP + parameters x OPTIMIZER)
+
+Operations a piece: 6 a weight of the layers in training (2 where only predictions are made), and attention. What is no
+matrix product (dropout, layer norms, GELU, softmax, copies) goes with the units it touches. The constants were fitted
+on two cores of an AMD EPYC with MiniLM-L6-H384, where the estimate is within a factor of 2. Elsewhere it is a guess.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from transformers import PretrainedConfig
+
+from mtscale.ds_config import Precision, ResolvedDsConfig
+from mtscale.inputs.cache import EncodedSplit
+from mtscale.training.loop import Splits
+
+ELEMENTWISE_SECONDS = {"cpu": 4e-8, "cuda": 4e-10}
+OPTIMIZER_SECONDS = {"cpu": 1.4e-9, "cuda": 5e-11}
+STEP_SECONDS = 0.015
+# From the command to the first step, with a warm cache: imports, model, engine.
+START_SECONDS = 12.0
+
+MEASURE_SECONDS = 0.25
+ROWS = 1024
+_DTYPES: Mapping[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "autocast-bf16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run has to do: pieces to train on and to predict for, and steps."""
+
+    trained: float
+    predicted: float
+    steps: int
+    mean_length: float
+
+
+def work_of(counts: Mapping[str, int], epochs: int, batch_size: int, splits: Splits, *, chosen_on: str) -> Work:
+    """The work of a run; ``counts`` are an epoch's mini-batches of each task."""
+    trained = {task: count * batch_size * _mean(splits[task]["train"]) for task, count in counts.items()}
+    steps = sum(counts.values())
+    every_epoch = sum(_pieces(splits[task]["dev" if chosen_on == "dev" else "test"]) for task in counts)
+    once = sum(_pieces(splits[task]["test"]) for task in counts) if chosen_on == "dev" else 0
+    total = sum(trained.values())
+    return Work(epochs * total, epochs * every_epoch + once, epochs * steps, total / (steps * batch_size))
+
+
+def seconds(
+    work: Work, config: PretrainedConfig, parameters: int, layer_weights: int, resolved: ResolvedDsConfig, ranks: int
+) -> float:
+    """The estimated seconds of a run, start included. Ranks on one CPU share it, so only those of GPUs count."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    speed = matmul_speed(resolved.precision, config.hidden_size)
+    attention = 4 * config.num_hidden_layers * config.hidden_size * work.mean_length
+    forward = (2 * layer_weights + attention) / speed
+    elementwise = config.hidden_size * config.num_hidden_layers * ELEMENTWISE_SECONDS[device]
+    on_pieces = work.trained * (3 * forward + elementwise) + work.predicted * (forward + elementwise / 3)
+    on_steps = work.steps * (STEP_SECONDS + parameters * OPTIMIZER_SECONDS[device])
+    return START_SECONDS + on_pieces / (ranks if device == "cuda" else 1) + on_steps
+
+
+@cache
+def matmul_speed(precision: Precision, hidden_size: int) -> float:
+    """Operations a second of the encoder's largest product, the best of a quarter of a second's."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    first = torch.randn(ROWS, hidden_size, device=device).to(_DTYPES[precision])
+    second = torch.randn(hidden_size, 4 * hidden_size, device=device).to(_DTYPES[precision])
+    best, began = 0.0, time.perf_counter()
+    while best == 0.0 or time.perf_counter() - began < MEASURE_SECONDS:
+        started = time.perf_counter()
+        first @ second
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 8 * ROWS * hidden_size**2 / (time.perf_counter() - started))
+    return best
+
+
+def _mean(split: EncodedSplit) -> float:
+    return float(split.lengths.mean())
+
+
+def _pieces(split: EncodedSplit) -> int:
+    return int(split.lengths.sum())
