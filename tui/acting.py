@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.events import Mount
 from textual.message import Message
 from textual.worker import get_current_worker
 
@@ -41,6 +42,9 @@ class ActingApp(App[None]):
         self.launched: list[Path] = []
         if (theme := remembered.theme()) in self.available_themes:
             self.theme = str(theme)
+
+    @on(Mount)
+    def _watch_for_themes(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: remembered.remember(remembered.THEME, theme.name))
 
     def current_run(self) -> Path | None:

@@ -172,9 +172,11 @@ def problems(answers: Answers) -> dict[str, str]:
     except ConfigError as error:
         return {RECIPE: str(error)}
     overrides = answers.overrides()
-    seeds = answers.options.get(SEEDS, "")
-    if seeds:
-        overrides.append(f"seeds=[{seeds}]")
+    if seeds := answers.options.get(SEEDS, ""):
+        try:
+            overrides.append(f"seeds={[int(part) for part in seeds.split(',')]}")
+        except ValueError:
+            found[SEEDS] = f"expected whole numbers separated by commas, found {seeds!r}"
     known = {setting.name for setting in SETTINGS}
     for name, message in recipe.problems(path, overrides).items():
         base = name.partition("[")[0]

@@ -84,13 +84,14 @@ class LaunchScreen(Screen[None]):
     #body { height: 1fr; }
     #form { height: 1fr; }
     #form .section { text-style: bold; padding: 1 1 0 1; }
-    #beside { height: 9; border-top: solid $panel; padding: 0 1; }
+    #beside { height: auto; max-height: 9; border-top: solid $panel; padding: 0 1; }
     #command { height: auto; max-height: 4; padding: 0 1; background: $panel; }
     LaunchScreen.-wide #body { layout: horizontal; }
     LaunchScreen.-wide #form { width: 3fr; }
-    LaunchScreen.-wide #beside { width: 2fr; height: 1fr; border-top: none; border-left: solid $panel; }
+    LaunchScreen.-wide #beside { width: 2fr; height: 1fr; max-height: 100%; border-top: none;
+                                 border-left: solid $panel; }
     """
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Back"),
         Binding("ctrl+s", "start", "Start"),
@@ -215,15 +216,12 @@ class LaunchScreen(Screen[None]):
         self.query_one("#command", Static).update(Text(f"$ {plain(self.command)}"))
         if self._busy:
             return
-        verdict = Text(plain(problems[""]), style="bold") if "" in problems else None
-        if verdict is None and problems:
-            verdict = Text(
-                f"{len(problems)} of the fields cannot be used; what is wrong stands below each.", style="bold"
-            )
-        self._tell(
-            verdict
-            or Text("The form can be started.\nctrl+t checks machine and corpora and estimates memory and time.")
-        )
+        if "" in problems:
+            self._tell(Text(plain(problems[""]), style="bold"))
+        elif problems:
+            self._tell(Text(f"{len(problems)} field(s) cannot be used: what is wrong stands below each", style="bold"))
+        else:
+            self._tell(Text("Ready. ctrl+t checks machine and corpora and estimates memory and time; ctrl+s starts."))
 
     def _tell(self, text: Text) -> None:
         self.query_one("#verdict", Static).update(text)

@@ -170,10 +170,10 @@ class StopScreen(ModalScreen[None]):
         worker = get_current_worker()
         while not worker.is_cancelled:
             self.post_message(self.Looked(look(self._directory)))
-            for _ in range(round(LOOK_SECONDS / SLICE_SECONDS)):
-                if worker.is_cancelled:
-                    return
+            slept = 0.0
+            while slept < LOOK_SECONDS and not worker.is_cancelled:
                 time.sleep(SLICE_SECONDS)
+                slept += SLICE_SECONDS
 
     @on(Looked)
     def _show(self, event: Looked) -> None:
