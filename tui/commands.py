@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,8 @@ def run(words: Sequence[str], is_wanted: Callable[[], bool], *, keep: bool = Fal
                     continue
                 if not keep:
                     child.kill()
-                    child.wait()
+                # Somebody has to take its exit code; nobody has to wait for that.
+                threading.Thread(target=child.wait, daemon=True).start()
                 return None
         output.seek(0)
         errors.seek(0)

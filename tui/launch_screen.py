@@ -91,7 +91,6 @@ class LaunchScreen(Screen[None]):
     LaunchScreen.-wide #beside { width: 2fr; height: 1fr; max-height: 100%; border-top: none;
                                  border-left: solid $panel; }
     """
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Back"),
         Binding("ctrl+s", "start", "Start"),

@@ -195,7 +195,7 @@ class StopScreen(ModalScreen[None]):
             if not is_allowed and button.has_focus:
                 self.query_one(f"#{KEEP}").focus()
             button.disabled = self._busy or not is_allowed
-        self.query_one(f"#{REPAIR}").display = allowed[REPAIR]
+            button.display = is_allowed or (live and name != REPAIR)
         self.query_one(f"#{KEEP}", Button).label = "Keep running" if live else "Close"
 
     @on(Button.Pressed)
