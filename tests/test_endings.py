@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mtscale import processes
+from mtscale import cli, processes
 from mtscale.errors import EXIT_REFUSED
 from mtscale.runs import OUTPUT, RunDirectory, State, process_start
 from tests.lab import SECONDS, Lab, mlflow_status, steps_done
@@ -173,3 +174,17 @@ def test_what_is_refused_is_told_at_once(lab: Lab) -> None:
     assert done.returncode == EXIT_REFUSED
     assert "--set refine.epochs: Input should be greater than or equal to 1, found 0" in done.stderr
     assert not lab.run("refused").path.exists()
+
+
+def test_without_the_packages_for_training_a_start_says_so(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in {"torch", "deepspeed"} else find(name)
+    )
+    for option in ("--detach", "--dry-run"):
+        assert cli.main(["train", *lab.options("bare"), option]) == EXIT_REFUSED
+        said = capsys.readouterr().err
+        assert "training needs more packages (torch, deepspeed): pip install 'mtscale[train]'" in said
+    assert not lab.run("bare").path.exists()

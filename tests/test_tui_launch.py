@@ -19,7 +19,7 @@ from mtscale_tui import commands, form, remembered
 from mtscale_tui.app import RunsApp
 from mtscale_tui.commands import Done
 from mtscale_tui.launch_screen import Field, LaunchScreen, field_id
-from mtscale_tui.plan import plan_text
+from mtscale_tui.plan import findings_text
 from mtscale_tui.runs_screen import RunsScreen, RunsTable
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
@@ -52,6 +52,14 @@ PLAN = {
     "seconds_are_a_guess": True,
 }
 
+FINDINGS = {
+    "findings": [
+        {"severity": "note", "task": "t", "split": "train", "count": 9, "what": "fine"},
+        {"severity": "warning", "task": "t", "split": "dev", "count": 2, "what": "documents of train"},
+        {"severity": "error", "task": "t", "split": "test", "count": 1, "what": "[b]no[/b] gold\x1b[31m"},
+    ]
+}
+
 
 class Commands:
     """Stands for the commands of ``mtscale``: what was asked, and what is answered."""
@@ -59,10 +67,11 @@ class Commands:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.answer = Done(0, json.dumps(PLAN), "")
+        self.findings = Done(3, json.dumps(FINDINGS), "")
 
     def run(self, words: Sequence[str], is_wanted: Callable[[], bool], *, keep: bool = False) -> Done | None:
         self.asked.append(list(words))
-        return self.answer
+        return self.findings if words[0] == "corpora" else self.answer
 
 
 @pytest.fixture
@@ -210,9 +219,16 @@ async def test_a_check_shows_what_the_run_will_need(tmp_path: Path, faked: Comma
     async with app.run_test(size=(120, 40)) as pilot:
         await open_form(pilot)
         await pilot.press("ctrl+t")
-        await until(pilot, lambda: "allow it" in text_of(pilot, "#verdict"))
+        await until(pilot, lambda: "corpora: " in text_of(pilot, "#verdict"))
         assert faked.asked[0][-2:] == ["--dry-run", "--json"]
+        assert faked.asked[1] == ["corpora", "check", "sample", "--json"]
         said = text_of(pilot, "#verdict")
+        assert said.splitlines()[:4] == [
+            "corpora: 1 error(s), 1 warning(s), 1 note(s)",
+            "error t test: 1 [b]no[/b] gold",
+            "warning t dev: 2 documents of train",
+            "",
+        ]
         assert "memory of a rank: about 3.2 GiB" in said
         assert "time: about 90 s, a guess on this machine" in said
         assert "t: train 50, test 7, 3 truncated" in said
@@ -291,8 +307,10 @@ def test_a_command_that_is_no_longer_wanted_ends() -> None:
     assert "no run" in done.errors
 
 
-def test_plan_text_needs_no_more_than_the_plan() -> None:
-    assert "\x1b" not in plan_text(json.dumps(PLAN))
+def test_many_findings_are_cut_and_a_check_that_failed_says_why() -> None:
+    many = {"findings": [FINDINGS["findings"][1]] * 20}
+    assert findings_text(json.dumps(many), "").splitlines()[-1] == "... and 12 more: mtscale corpora check"
+    assert findings_text("", "no\x1b[31m packages\n") == "The corpora could not be checked\nno packages"
 
 
 APP = """

@@ -23,7 +23,7 @@ from mtscale.errors import ConfigError
 
 from . import commands, form, remembered
 from .form import DATA, DS_CONFIG, RECIPE, RUN, SEEDS, Answers, Setting
-from .plan import plan_text
+from .plan import findings_text, plan_text
 from .store import plain
 
 FITTING = "the shipped one that fits this machine"
@@ -106,17 +106,25 @@ class LaunchScreen(Screen[None]):
             self.directories = directories
 
     class Answered(Message):
-        """A command has ended."""
+        """The command that starts or plans has ended."""
 
         def __init__(self, starting: bool, done: commands.Done) -> None:
             super().__init__()
             self.starting, self.done = starting, done
+
+    class DataChecked(Message):
+        """The check of the corpora has ended."""
+
+        def __init__(self, done: commands.Done) -> None:
+            super().__init__()
+            self.done = done
 
     def __init__(self, root: Path) -> None:
         super().__init__()
         self._root = root
         self._last = remembered.launch()
         self._busy = ""
+        self._planned = ""
 
     def compose(self) -> ComposeResult:
         """The form, what is known of it beside or below, the command, the keys."""
@@ -242,16 +250,28 @@ class LaunchScreen(Screen[None]):
             self.notify("Not started: the form cannot be used yet" if starting else "The form cannot be used yet")
             return
         self._busy = "Starting" if starting else "Checking"
-        self._tell(Text(f"{self._busy} ..." if starting else "Checking machine, DeepSpeed JSON and corpora ..."))
+        self._tell(Text("Starting ..." if starting else "Checking machine, DeepSpeed JSON and corpora ..."))
         last = "--detach" if starting else "--dry-run"
-        self._run(["train", *self.answers.arguments(self._root), last, "--json"], starting)
+        words = ["train", *self.answers.arguments(self._root), last, "--json"]
+        self._run(words, None if starting else self._data_check())
+
+    def _data_check(self) -> list[str]:
+        options = self.answers.options
+        data = ["--data", options[DATA]] if options[DATA] else []
+        encoder = self.answers.settings.get("encoder.name")
+        return ["corpora", "check", options[RECIPE], *data, *(["--encoder", encoder] if encoder else []), "--json"]
 
     @work(thread=True, exit_on_error=False, group="launch")
-    def _run(self, words: list[str], starting: bool) -> None:
+    def _run(self, words: list[str], data_check: list[str] | None) -> None:
         worker = get_current_worker()
+        starting = data_check is None
         done = commands.run(words, lambda: not worker.is_cancelled, keep=starting)
         if done is not None:
             self.post_message(self.Answered(starting, done))
+        if data_check is not None and done is not None and done.succeeded:
+            checked = commands.run(data_check, lambda: not worker.is_cancelled)
+            if checked is not None:
+                self.post_message(self.DataChecked(checked))
 
     @on(Answered)
     def _answered(self, event: Answered) -> None:
@@ -262,7 +282,9 @@ class LaunchScreen(Screen[None]):
             self._tell(Text.assemble(("Not started\n" if event.starting else "Refused\n", "bold"), said))
             return
         if not event.starting:
-            self._tell(Text(plan_text(event.done.output)))
+            self._busy = "Checking the corpora"
+            self._planned = plan_text(event.done.output)
+            self._tell(Text(f"{self._planned}\n\nChecking the corpora ..."))
             return
         typed = {field.id: field.typed for field in self.query(Field)}
         names = [*_OPTIONS, *(setting.name for setting in form.SETTINGS)]
@@ -270,6 +292,11 @@ class LaunchScreen(Screen[None]):
         kept = {name: typed[field_id(name)] for name in names if name != RUN}
         remembered.remember(remembered.LAUNCH, {name: value for name, value in kept.items() if value})
         self.post_message(self.Started([Path(folder) for folder in json.loads(event.done.output)["runs"]]))
+
+    @on(DataChecked)
+    def _data_checked(self, event: DataChecked) -> None:
+        self._busy = ""
+        self._tell(Text(f"{findings_text(event.done.output, event.done.errors)}\n\n{self._planned}"))
 
     def action_copy_command(self) -> None:
         """Copy the command; over SSH the terminal has to allow it (OSC 52)."""

@@ -1,4 +1,4 @@
-"""What ``mtscale train --dry-run --json`` found out, in a few lines."""
+"""What ``mtscale train --dry-run`` and ``mtscale corpora check`` found out, in a few lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import json
 from mtscale.durations import duration_text
 
 from .store import plain
+
+MOST_FINDINGS = 8
+_SEVERITIES = ("error", "warning", "note")
 
 
 def plan_text(output: str) -> str:
@@ -32,3 +35,22 @@ def plan_text(output: str) -> str:
         counts = ", ".join(f"{split} {counts['examples']}" for split, counts in splits.items())
         lines.append(f"{plain(task)}: {counts}{cut}")
     return "\n".join(lines)
+
+
+def findings_text(output: str, errors: str) -> str:
+    """The findings about the corpora, errors first; a split with errors cannot be trained on."""
+    try:
+        found = json.loads(output)
+    except ValueError:
+        said = [plain(line) for line in errors.splitlines() if line.strip()]
+        return "\n".join(["The corpora could not be checked", *said])
+    findings = sorted(found["findings"], key=lambda finding: _SEVERITIES.index(finding["severity"]))
+    counts = {severity: sum(finding["severity"] == severity for finding in findings) for severity in _SEVERITIES}
+    head = "corpora: " + ", ".join(f"{count} {severity}(s)" for severity, count in counts.items())
+    told = [finding for finding in findings if finding["severity"] != _SEVERITIES[-1]]
+    lines = [
+        f"{finding['severity']} {finding['task']} {finding['split']}: {finding['count']} {finding['what']}"
+        for finding in told[:MOST_FINDINGS]
+    ]
+    more = [f"... and {len(told) - MOST_FINDINGS} more: mtscale corpora check"] if len(told) > MOST_FINDINGS else []
+    return "\n".join(plain(line) for line in (head, *lines, *more))

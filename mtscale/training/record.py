@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def new_record(
     )
 
 
+@cache
 def _git_commit() -> str | None:
     """The commit of the checkout mtscale runs from, with a + if it has changes; None if it is no checkout."""
     here = Path(__file__).parent
