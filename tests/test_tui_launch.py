@@ -200,7 +200,8 @@ async def test_the_form_judges_while_one_types(tmp_path: Path, size: tuple[int, 
 
 
 async def test_another_recipe_shows_its_values_and_a_folder_its_files(tmp_path: Path) -> None:
-    (tmp_path / "own.toml").write_text('name = "own"\n[refine]\nepochs = 17\n[[tasks]]\nname = "cdr-disease"\n')
+    own = 'name = "own"\nencoder = { name = "[red]x[/nope]\\u001b[31m" }\nrefine = { epochs = 17 }\n'
+    (tmp_path / "own.toml").write_text(own + '[[tasks]]\nname = "cdr-disease"\n')
     (tmp_path / "own.json").write_text('{"train_micro_batch_size_per_gpu": 4}')
     app = RunsApp(tmp_path / "runs")
     async with app.run_test(size=(120, 40)) as pilot:
@@ -210,6 +211,7 @@ async def test_another_recipe_shows_its_values_and_a_folder_its_files(tmp_path: 
         screen.query_one(f"#{field_id('ds_config')} Select", Select).value = str(tmp_path / "own.json")
         epochs = screen.query_one(f"#{field_id('refine.epochs')} Input", Input)
         await until(pilot, lambda: epochs.placeholder == "17")
+        assert screen.query_one(f"#{field_id('encoder.name')} Input", Input).placeholder == "[red]x[/nope]"
         await until(pilot, lambda: f"--ds_config {tmp_path / 'own.json'}" in text_of(pilot, "#command"))
         assert f"--recipe {tmp_path / 'own.toml'}" in text_of(pilot, "#command")
 
@@ -223,14 +225,16 @@ async def test_a_check_shows_what_the_run_will_need(tmp_path: Path, faked: Comma
         assert faked.asked[0][-2:] == ["--dry-run", "--json"]
         assert faked.asked[1] == ["corpora", "check", "sample", "--json"]
         said = text_of(pilot, "#verdict")
-        assert said.splitlines()[:4] == [
+        assert said.splitlines()[:8] == [
+            "Machine, DeepSpeed JSON and corpora allow it.",
+            "time about 90 s, a guess on this machine; memory of a rank about 3.2 GiB",
+            "bf16, ZeRO 1, batch 32 = ranks x accumulation x micro-batch = 2 x 2 x 8",
+            "",
             "corpora: 1 error(s), 1 warning(s), 1 note(s)",
             "error t test: 1 [b]no[/b] gold",
             "warning t dev: 2 documents of train",
             "",
         ]
-        assert "memory of a rank: about 3.2 GiB" in said
-        assert "time: about 90 s, a guess on this machine" in said
         assert "t: train 50, test 7, 3 truncated" in said
         assert "\x1b" not in said
         faked.answer = Done(2, "", "ds_configs/x.json has [bold]fp16[/bold]\x1b[31m on a CPU\n")

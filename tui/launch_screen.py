@@ -124,7 +124,7 @@ class LaunchScreen(Screen[None]):
         self._root = root
         self._last = remembered.launch()
         self._busy = ""
-        self._planned = ""
+        self._planned = ("", "")
 
     def compose(self) -> ComposeResult:
         """The form, what is known of it beside or below, the command, the keys."""
@@ -284,7 +284,7 @@ class LaunchScreen(Screen[None]):
         if not event.starting:
             self._busy = "Checking the corpora"
             self._planned = plan_text(event.done.output)
-            self._tell(Text(f"{self._planned}\n\nChecking the corpora ..."))
+            self._tell(Text("\n\n".join([self._planned[0], "Checking the corpora ...", self._planned[1]])))
             return
         typed = {field.id: field.typed for field in self.query(Field)}
         names = [*_OPTIONS, *(setting.name for setting in form.SETTINGS)]
@@ -296,7 +296,8 @@ class LaunchScreen(Screen[None]):
     @on(DataChecked)
     def _data_checked(self, event: DataChecked) -> None:
         self._busy = ""
-        self._tell(Text(f"{findings_text(event.done.output, event.done.errors)}\n\n{self._planned}"))
+        findings = findings_text(event.done.output, event.done.errors)
+        self._tell(Text("\n\n".join([self._planned[0], findings, self._planned[1]])))
 
     def action_copy_command(self) -> None:
         """Copy the command; over SSH the terminal has to allow it (OSC 52)."""

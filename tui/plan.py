@@ -12,29 +12,30 @@ MOST_FINDINGS = 8
 _SEVERITIES = ("error", "warning", "note")
 
 
-def plan_text(output: str) -> str:
-    """Runs, steps, memory and time, and what of the corpora is cut."""
+def plan_text(output: str) -> tuple[str, str]:
+    """What matters most of a plan, and the rest of it."""
     plan = json.loads(output)
-    lines = ["Machine, DeepSpeed JSON and corpora allow it."]
     first = plan["runs"][0]
-    lines.append(f"{first['precision']}, ZeRO {first['zero_stage']}, {first['world_size']} rank(s)")
-    batch = f"{first['world_size']} x {first['accumulation']} x {first['micro_batch']}"
-    lines.append(f"batch {first['batch_size']} = ranks x accumulation x micro-batch = {batch}")
     memory = max(run["memory_gib"] for run in plan["runs"])
-    lines.append(f"memory of a rank: about {memory:.1f} GiB")
     guess = ", a guess on this machine" if plan["seconds_are_a_guess"] else ""
-    lines.append(f"time: about {duration_text(plan['seconds'])}{guess}")
-    lines.append("")
-    for run in plan["runs"]:
-        steps = f"{run['epochs']} epochs x {run['steps_per_epoch']} steps, about {duration_text(run['seconds'])}"
-        lines.append(f"{plain(run['run'])}: {steps}")
-    lines.append("")
+    batch = f"{first['world_size']} x {first['accumulation']} x {first['micro_batch']}"
+    head = [
+        "Machine, DeepSpeed JSON and corpora allow it.",
+        f"time about {duration_text(plan['seconds'])}{guess}; memory of a rank about {memory:.1f} GiB",
+        f"{first['precision']}, ZeRO {first['zero_stage']}, "
+        f"batch {first['batch_size']} = ranks x accumulation x micro-batch = {batch}",
+    ]
+    runs = [
+        f"{plain(run['run'])}: {run['epochs']} epochs x {run['steps_per_epoch']} steps, "
+        f"about {duration_text(run['seconds'])}"
+        for run in plan["runs"]
+    ]
+    tasks = []
     for task, splits in plan["tasks"].items():
-        train = splits["train"]
-        cut = f", {train['truncated_examples']} truncated" if train["truncated_examples"] else ""
+        truncated = splits["train"]["truncated_examples"]
         counts = ", ".join(f"{split} {counts['examples']}" for split, counts in splits.items())
-        lines.append(f"{plain(task)}: {counts}{cut}")
-    return "\n".join(lines)
+        tasks.append(f"{plain(task)}: {counts}" + (f", {truncated} truncated" if truncated else ""))
+    return "\n".join(head), "\n".join([*runs, "", *tasks])
 
 
 def findings_text(output: str, errors: str) -> str:

@@ -115,8 +115,8 @@ class StopScreen(ModalScreen[None]):
     #dialog { width: 76; max-width: 100%; height: auto; max-height: 100%; padding: 1 2; border: round $warning;
               background: $surface; }
     #dialog Static { height: auto; }
-    #meaning { color: $text-muted; padding: 1 0; }
-    #buttons { height: auto; }
+    #meaning { color: $text-muted; padding: 1 0 0 0; }
+    #buttons { height: auto; margin: 1 0 0 0; }
     #buttons Button { margin: 0 2 0 0; }
     #answer { padding: 1 0 0 0; }
     """
@@ -196,6 +196,7 @@ class StopScreen(ModalScreen[None]):
                 self.query_one(f"#{KEEP}").focus()
             button.disabled = self._busy or not is_allowed
             button.display = is_allowed or (live and name != REPAIR)
+        self.query_one("#meaning").display = live
         self.query_one(f"#{KEEP}", Button).label = "Keep running" if live else "Close"
 
     @on(Button.Pressed)

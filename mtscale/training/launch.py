@@ -22,7 +22,7 @@ from types import FrameType
 import psutil
 
 from mtscale.ds_config import Machine
-from mtscale.errors import EXIT_DATA, EXIT_FAILED, EXIT_FINISHED, EXIT_REFUSED, EXIT_STOPPED
+from mtscale.errors import EXIT_DATA, EXIT_FAILED, EXIT_FINISHED, EXIT_REFUSED, EXIT_STOPPED, ConfigError
 from mtscale.processes import COMMAND, STARTER, mark_of, this_process
 from mtscale.runs import RunDirectory, State, is_finished, process_start
 from mtscale.tracking.repair import repair
@@ -83,7 +83,10 @@ def _settle(job: Job, code: int, asked: bool) -> int:
         run = RunDirectory(job.runs / member.name)
         if (run.path / "run.json").exists() and run.state() is State.LOST:
             why = "ended on request, before its first step" if asked else "its process was killed"
-            repair(run, State.STOPPED if asked else State.FAILED, why)
+            try:
+                repair(run, State.STOPPED if asked else State.FAILED, why)
+            except ConfigError as error:
+                logger.error("%s", error)
     if code in _TOLD:
         return code
     unfinished = [member.name for member in job.members if not is_finished(job.runs / member.name)]
