@@ -23,7 +23,7 @@ from .store import plain
 class ActingApp(App[None]):
     """An app with the keys that start and end runs. ``current_run`` says which one they mean."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - Textual declares no class variable
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "launch", "New run"),
         Binding("S", "stop_run", "Stop", key_display="S"),

@@ -14,11 +14,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import torch
 from transformers import PretrainedConfig
 
-from mtscale.ds_config import Precision, ResolvedDsConfig
+from mtscale.ds_config import Precision
 from mtscale.inputs.cache import EncodedSplit
 from mtscale.training.loop import Splits
 
@@ -39,6 +40,16 @@ _DTYPES: Mapping[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,
     "autocast-bf16": torch.bfloat16,
 }
+
+Device = Literal["cuda", "cpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The parameters of an encoder, and how many of them are multiplied with every piece: those of its layers."""
+
+    parameters: int
+    in_layers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,48 +73,46 @@ def work_of(counts: Mapping[str, int], epochs: int, batch_size: int, splits: Spl
 
 
 def seconds(
-    work: Work, config: PretrainedConfig, parameters: int, layer_weights: int, resolved: ResolvedDsConfig, ranks: int
+    work: Work, config: PretrainedConfig, size: Size, precision: Precision, device: Device, ranks: int
 ) -> float:
     """The estimated seconds of a run, start included. Ranks on one CPU share it, so only those of GPUs count."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    speed = matmul_speed(resolved.precision, config.hidden_size)
+    speed = matmul_speed(precision, config.hidden_size, device)
     attention = 4 * config.num_hidden_layers * config.hidden_size * work.mean_length
-    forward = (2 * layer_weights + attention) / speed
+    forward = (2 * size.in_layers + attention) / speed
     elementwise = config.hidden_size * config.num_hidden_layers * ELEMENTWISE_SECONDS[device]
     on_pieces = work.trained * (3 * forward + elementwise) + work.predicted * (forward + elementwise / 3)
-    on_steps = work.steps * (STEP_SECONDS + parameters * OPTIMIZER_SECONDS[device])
-    return START_SECONDS + on_pieces / (ranks if device == "cuda" else 1) + on_steps
+    on_steps = work.steps * (STEP_SECONDS + size.parameters * OPTIMIZER_SECONDS[device])
+    return float(START_SECONDS + on_pieces / (ranks if device == "cuda" else 1) + on_steps)
 
 
 @cache
-def matmul_speed(precision: Precision, hidden_size: int) -> float:
+def matmul_speed(precision: Precision, hidden_size: int, device: Device) -> float:
     """Operations a second of the encoder's largest product: the best of many short ones, as if nothing else ran.
 
     On a CPU of one thread, times the threads of a rank: several would wait for the one that something else holds up.
     """
-    if torch.cuda.is_available():
-        return _best(precision, hidden_size, torch.device("cuda"))
+    if device == "cuda":
+        return _best(precision, hidden_size, device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        alone = _best(precision, hidden_size, torch.device("cpu"))
+        alone = _best(precision, hidden_size, device)
     finally:
         torch.set_num_threads(threads)
     cores = len(os.sched_getaffinity(0))
     return alone * (1 if cores == 1 else SCALING * cores)
 
 
-def _best(precision: Precision, hidden_size: int, device: torch.device) -> float:
-    rows = ROWS[device.type]
-    first = torch.randn(rows, hidden_size, device=device).to(_DTYPES[precision])
+def _best(precision: Precision, hidden_size: int, device: Device) -> float:
+    first = torch.randn(ROWS[device], hidden_size, device=device).to(_DTYPES[precision])
     second = torch.randn(hidden_size, 4 * hidden_size, device=device).to(_DTYPES[precision])
     best, began = 0.0, time.perf_counter()
     while best == 0.0 or time.perf_counter() - began < MEASURE_SECONDS:
         started = time.perf_counter()
         first @ second
-        if device.type == "cuda":
+        if device == "cuda":
             torch.cuda.synchronize()
-        best = max(best, 8 * rows * hidden_size**2 / (time.perf_counter() - started))
+        best = max(best, 8 * ROWS[device] * hidden_size**2 / (time.perf_counter() - started))
     return best
 
 

@@ -49,7 +49,6 @@ def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> 
     schedule = schedule_of(member.tasks, settings, member.seed, splits)
     per_epoch = schedule.steps_per_epoch
     config = AutoConfig.from_pretrained(locate(job.recipe.encoder.name))
-    parameters, layer_weights = sizes(config)
     counts = schedule.counts(1)
     chosen_on = names.chosen_on(job.recipe.protocol)
     work = duration.work_of(counts, settings.epochs, settings.batch_size, splits, chosen_on=chosen_on)
@@ -70,18 +69,20 @@ def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> 
         "precision": resolved.precision,
         "zero_stage": resolved.zero_stage,
         "memory_gib": round(memory_gib(config, resolved, world_size, longest), 2),
-        "seconds": round(duration.seconds(work, config, parameters, layer_weights, resolved, world_size)),
+        "seconds": round(
+            duration.seconds(work, config, size_of(config), resolved.precision, job.machine.accelerator, world_size)
+        ),
     }
 
 
-def sizes(config: PretrainedConfig) -> tuple[int, int]:
-    """The parameters of an encoder, and how many of them are multiplied with every piece: those of the layers."""
+def size_of(config: PretrainedConfig) -> duration.Size:
+    """How large an encoder is."""
     with torch.device("meta"):
         model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     named = [(name, parameter.numel()) for name, parameter in model.named_parameters()]
     looked_up = sum(number for name, number in named if "embeddings" in name or "pooler" in name)
     total = sum(number for _, number in named)
-    return total, total - looked_up
+    return duration.Size(total, total - looked_up)
 
 
 def longest_slice(lengths: Sequence[np.ndarray[Any, Any]], micro_batch: int) -> int:
@@ -97,7 +98,7 @@ def memory_gib(config: PretrainedConfig, resolved: ResolvedDsConfig, world_size:
     layer in 16 bit, twice that in float32 (Korthikanti et al. 2022, arXiv:2205.05198, equation 2). An estimate: it has
     been within a factor of 2 of what was measured.
     """
-    parameters, _ = sizes(config)
+    parameters = size_of(config).parameters
     if resolved.precision in ("fp16", "bf16"):
         state = parameters * (4 + 12 / world_size)
     else:
