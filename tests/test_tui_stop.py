@@ -97,7 +97,7 @@ async def test_the_button_in_focus_and_escape_end_nothing(
         assert str(screen.query_one("#keep", Button).label) == "Keep running"
         seen = text_of(pilot, "#seen")
         assert "running  live" in seen
-        assert f"1 rank(s) alive: rank 0 ({rank.pid})" in seen
+        assert f"1 rank(s) alive; processes: rank 0 ({rank.pid})" in seen
         assert "last checkpoint at step 30" in seen
         assert enabled(screen) == {"keep", "clean"}
         assert screen.query_one("#dialog").region.bottom <= size[1]

@@ -15,7 +15,7 @@ from textual.worker import get_current_worker
 from mtscale.runs import LIVE, RunDirectory, State
 
 from . import commands, remembered
-from .launch_screen import LaunchScreen
+from .messages import LAUNCH_SCREEN, RunsStarted
 from .stop_screen import StopScreen
 from .store import plain
 
@@ -54,7 +54,7 @@ class ActingApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to stop and resume where a run is meant."""
-        if action in {"launch", "stop_run", "resume_run"} and isinstance(self.screen, LaunchScreen):
+        if action in {"launch", "stop_run", "resume_run"} and self.screen.id == LAUNCH_SCREEN:
             return False
         if action in {"stop_run", "resume_run"} and self.current_run() is None:
             return None
@@ -62,6 +62,9 @@ class ActingApp(App[None]):
 
     async def action_launch(self) -> None:
         """Open the form for a new run."""
+        # The schema that it is made of would take a tenth of the time to the first frame.
+        from .launch_screen import LaunchScreen
+
         await self.push_screen(LaunchScreen(self.root))
 
     async def action_stop_run(self) -> None:
@@ -105,10 +108,10 @@ class ActingApp(App[None]):
         lines = [plain(line) for line in event.done.errors.splitlines() if line.strip()]
         self.notify("\n".join(lines), title="Not resumed", severity="error", timeout=15, markup=False)
 
-    @on(LaunchScreen.Started)
-    def _started(self, event: LaunchScreen.Started) -> None:
+    @on(RunsStarted)
+    def _started(self, event: RunsStarted) -> None:
         self.launched += event.directories
-        if isinstance(self.screen, LaunchScreen):
+        if self.screen.id == LAUNCH_SCREEN:
             self.screen.dismiss()
         names = ", ".join(plain(directory.name) for directory in event.directories)
         self.notify(f"Started {names}", markup=False)

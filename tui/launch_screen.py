@@ -23,6 +23,7 @@ from mtscale.errors import ConfigError
 
 from . import commands, form, remembered
 from .form import DATA, DS_CONFIG, RECIPE, RUN, SEEDS, Answers, Setting
+from .messages import LAUNCH_SCREEN, RunsStarted
 from .plan import findings_text, plan_text
 from .store import plain
 
@@ -98,13 +99,6 @@ class LaunchScreen(Screen[None]):
         Binding("ctrl+y", "copy_command", "Copy command"),
     ]
 
-    class Started(Message):
-        """A run was started; ``directories`` are those of its family."""
-
-        def __init__(self, directories: list[Path]) -> None:
-            super().__init__()
-            self.directories = directories
-
     class Answered(Message):
         """The command that starts or plans has ended."""
 
@@ -120,7 +114,7 @@ class LaunchScreen(Screen[None]):
             self.done = done
 
     def __init__(self, root: Path) -> None:
-        super().__init__()
+        super().__init__(id=LAUNCH_SCREEN)
         self._root = root
         self._last = remembered.launch()
         self._busy = ""
@@ -291,7 +285,7 @@ class LaunchScreen(Screen[None]):
         # A name is for one run only.
         kept = {name: typed[field_id(name)] for name in names if name != RUN}
         remembered.remember(remembered.LAUNCH, {name: value for name, value in kept.items() if value})
-        self.post_message(self.Started([Path(folder) for folder in json.loads(event.done.output)["runs"]]))
+        self.post_message(RunsStarted([Path(folder) for folder in json.loads(event.done.output)["runs"]]))
 
     @on(DataChecked)
     def _data_checked(self, event: DataChecked) -> None:

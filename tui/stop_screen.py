@@ -99,7 +99,7 @@ def describe(name: str, seen: Sight | None) -> Text:
     elif seen.alive:
         ranks = len(processes.ranks(seen.alive))
         listed = ", ".join(f"{process.role} ({process.pid})" for process in seen.alive)
-        text.append(f"\n{ranks} rank(s) alive: {plain(listed)}")
+        text.append(f"\n{ranks} rank(s) alive; processes: {plain(listed)}")
     elif seen.state is State.LOST:
         text.append("\nNo process is alive. Repair writes that it failed, here and in MLflow.")
     else:
