@@ -137,7 +137,9 @@ class LaunchScreen(Screen[None]):
         for name, (label, explained) in _OPTIONS.items():
             entry: Input | Select[str]
             if name in choices:
-                last = self._last.get(name, "sample" if name == RECIPE else "")
+                last = self._last.get(name, "")
+                if name == RECIPE and last not in choices[name]:
+                    last = "sample"
                 entry = _select(choices[name], last, FITTING, allow_blank=name != RECIPE)
             else:
                 entry = Input(self._last.get(name, ""), placeholder="." if name == "folder" else "", compact=True)
@@ -308,5 +310,5 @@ def _options(found: list[str] | tuple[str, ...]) -> list[tuple[Text, str]]:
 
 
 def _select(found: list[str] | tuple[str, ...], last: str, prompt: str, *, allow_blank: bool) -> Select[str]:
-    value = last if last in found else (Select.NULL if allow_blank else found[0])
+    value = last if last in found else Select.NULL
     return Select(_options(found), prompt=prompt, value=value, allow_blank=allow_blank, compact=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mtscale.errors import ConfigError
 from mtscale.processes import COMMAND, this_process
-from mtscale.runs import HEARTBEAT_SECONDS, OUTPUT, RunDirectory, State, Status, process_start
+from mtscale.runs import HEARTBEAT_SECONDS, LIVE, OUTPUT, RunDirectory, State, Status, process_start
 from mtscale.training.job import Job, Member
 from mtscale.training.record import new_record
 
@@ -23,18 +25,24 @@ class Queue:
     """The runs of a job that wait for their turn, while this process holds it open; what never started leaves it."""
 
     def __init__(self, job: Job, command: Sequence[str], world_size: int) -> None:
-        """Make the directories. ``command`` is what ``run.json`` keeps, as the rank's own ``sys.argv``.
-
-        Raises:
-            ConfigError: they cannot be written.
-        """
+        """``command`` is what ``run.json`` keeps, as the rank's own ``sys.argv``."""
+        self._job, self._command, self._world_size = job, command, world_size
         self._waiting: dict[Path, Status | None] = {}
-        for member in job.members:
-            self._enter(job, member, command, world_size)
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="queue", daemon=True)
 
     def __enter__(self) -> Self:
+        """Make the directories.
+
+        Raises:
+            ConfigError: they cannot be written, or another command has taken the name meanwhile.
+        """
+        try:
+            for member in self._job.members:
+                self._enter(member)
+        except BaseException:
+            self._leave()
+            raise
         self._beating.start()
         return self
 
@@ -43,20 +51,26 @@ class Queue:
     ) -> None:
         self._ended.set()
         self._beating.join()
+        self._leave()
+
+    def _leave(self) -> None:
         for path, before in self._waiting.items():
             if _is_queued(path):
-                _leave(path, before)
+                _take_back(path, before)
 
-    def _enter(self, job: Job, member: Member, command: Sequence[str], world_size: int) -> None:
-        run, myself = RunDirectory(job.runs / member.name), this_process(COMMAND)
-        record = new_record(job, member, world_size, command, [myself])
+    def _enter(self, member: Member) -> None:
+        job, run = self._job, RunDirectory(self._job.runs / member.name)
+        record = new_record(job, member, self._world_size, self._command, [this_process(COMMAND)])
         if not (run.path / "run.json").exists():
-            config = json.dumps(job.resolved(member.stage, world_size).config, indent=2)
+            config = json.dumps(job.resolved(member.stage, self._world_size).config, indent=2)
             RunDirectory.create(run.path, record, job.recipe.to_toml(), config, State.QUEUED)
             self._waiting[run.path] = None
             return
-        if run.state() is State.FINISHED:
+        state = run.state()
+        if state is State.FINISHED:
             return
+        if state in LIVE:
+            raise ConfigError(f"{run.path} is {state}: choose another --run name")
         before = run.status
         self._waiting[run.path] = before if run.record.started else None
         run.stop_file.unlink(missing_ok=True)
@@ -74,7 +88,8 @@ class Queue:
             for path in self._waiting:
                 # Touched, not written: its rank may be writing that it runs.
                 if _is_queued(path):
-                    os.utime(path / "status.json", (time.time(),) * 2)
+                    with contextlib.suppress(OSError):
+                        os.utime(path / "status.json", (time.time(),) * 2)
 
 
 def _is_queued(path: Path) -> bool:
@@ -87,7 +102,7 @@ def _is_queued(path: Path) -> bool:
         return False
 
 
-def _leave(path: Path, before: Status | None) -> None:
+def _take_back(path: Path, before: Status | None) -> None:
     """Take back what was never started: a run taken up again is what it was, a new one is removed.
 
     The one that holds what its command printed is kept: it says why.
