@@ -67,10 +67,15 @@ class Commands:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.answer = Done(0, json.dumps(PLAN), "")
+        self.is_slow = False
         self.findings = Done(3, json.dumps(FINDINGS), "")
 
     def run(self, words: Sequence[str], is_wanted: Callable[[], bool], *, keep: bool = False) -> Done | None:
         self.asked.append(list(words))
+        while self.is_slow and is_wanted():
+            time.sleep(0.01)
+        if not is_wanted():
+            return None
         return self.findings if words[0] == "corpora" else self.answer
 
 
@@ -269,6 +274,24 @@ async def test_a_start_shows_why_it_cannot_and_remembers_what_could(tmp_path: Pa
         screen = await open_form(pilot)
         assert screen.query_one(f"#{field_id('refine.epochs')} Input", Input).value == "2"
         assert screen.query_one(f"#{field_id('run')} Input", Input).value == ""
+
+
+async def test_a_start_does_not_wait_for_a_check(tmp_path: Path, faked: Commands) -> None:
+    run = make_run(tmp_path, "mine", state=State.RUNNING)
+    app = RunsApp(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        faked.is_slow = True
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: len(faked.asked) == 1)
+        faked.answer = Done(0, json.dumps({"pid": 1, "runs": [str(run.path)]}), "")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(faked.asked) == 2)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: any(note.message == "Starting already" for note in app._notifications))
+        faked.is_slow = False
+        await until(pilot, lambda: app.launched == [run.path])
+        assert [words[-2] for words in faked.asked] == ["--dry-run", "--detach"]
 
 
 async def test_resume(tmp_path: Path, faked: Commands) -> None:

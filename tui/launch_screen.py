@@ -27,6 +27,7 @@ from .messages import LAUNCH_SCREEN, RunsStarted
 from .plan import findings_text, plan_text
 from .store import plain
 
+STARTING, CHECKING = "starting", "checking"
 FITTING = "the shipped one that fits this machine"
 _OPTIONS: Mapping[str, tuple[str, str]] = {
     RECIPE: ("Recipe", "shipped, or a TOML file of the folder below"),
@@ -238,18 +239,22 @@ class LaunchScreen(Screen[None]):
         self._ask(starting=True)
 
     def _ask(self, *, starting: bool) -> None:
-        if self._busy:
-            self.notify(f"{self._busy} already", severity="warning")
+        if self._busy == STARTING:
+            self.notify("Starting already", severity="warning")
             return
         if form.problems(self.answers):
             self._judge()
             self.notify("Not started: the form cannot be used yet" if starting else "The form cannot be used yet")
             return
-        self._busy = "Starting" if starting else "Checking"
+        # A check that runs is about what was typed before, or not waited for any more.
+        self.workers.cancel_group(self, CHECKING)
+        self._busy = STARTING if starting else CHECKING
         self._tell(Text("Starting ..." if starting else "Checking machine, DeepSpeed JSON and corpora ..."))
-        last = "--detach" if starting else "--dry-run"
-        words = ["train", *self.answers.arguments(self._root), last, "--json"]
-        self._run(words, None if starting else self._data_check())
+        words = ["train", *self.answers.arguments(self._root)]
+        if starting:
+            self._start([*words, "--detach", "--json"])
+        else:
+            self._check([*words, "--dry-run", "--json"], self._data_check())
 
     def _data_check(self) -> list[str]:
         options = self.answers.options
@@ -257,20 +262,28 @@ class LaunchScreen(Screen[None]):
         encoder = self.answers.settings.get("encoder.name")
         return ["corpora", "check", options[RECIPE], *data, *(["--encoder", encoder] if encoder else []), "--json"]
 
-    @work(thread=True, exit_on_error=False, group="launch")
-    def _run(self, words: list[str], data_check: list[str] | None) -> None:
+    @work(thread=True, exit_on_error=False, group=STARTING)
+    def _start(self, words: list[str]) -> None:
         worker = get_current_worker()
-        starting = data_check is None
-        done = commands.run(words, lambda: not worker.is_cancelled, keep=starting)
+        done = commands.run(words, lambda: not worker.is_cancelled, keep=True)
         if done is not None:
-            self.post_message(self.Answered(starting, done))
-        if data_check is not None and done is not None and done.succeeded:
-            checked = commands.run(data_check, lambda: not worker.is_cancelled)
-            if checked is not None:
-                self.post_message(self.DataChecked(checked))
+            self.post_message(self.Answered(starting=True, done=done))
+
+    @work(thread=True, exit_on_error=False, group=CHECKING)
+    def _check(self, words: list[str], data_check: list[str]) -> None:
+        worker = get_current_worker()
+        done = commands.run(words, lambda: not worker.is_cancelled)
+        if done is None:
+            return
+        self.post_message(self.Answered(starting=False, done=done))
+        checked = commands.run(data_check, lambda: not worker.is_cancelled) if done.succeeded else None
+        if checked is not None:
+            self.post_message(self.DataChecked(checked))
 
     @on(Answered)
     def _answered(self, event: Answered) -> None:
+        if self._busy == STARTING and not event.starting:
+            return
         self._busy = ""
         if not event.done.succeeded:
             lines = [plain(line) for line in event.done.errors.splitlines() if line.strip()]
@@ -278,7 +291,7 @@ class LaunchScreen(Screen[None]):
             self._tell(Text.assemble(("Not started\n" if event.starting else "Refused\n", "bold"), said))
             return
         if not event.starting:
-            self._busy = "Checking the corpora"
+            self._busy = CHECKING
             self._planned = plan_text(event.done.output)
             self._tell(Text("\n\n".join([self._planned[0], "Checking the corpora ...", self._planned[1]])))
             return
@@ -291,6 +304,8 @@ class LaunchScreen(Screen[None]):
 
     @on(DataChecked)
     def _data_checked(self, event: DataChecked) -> None:
+        if self._busy == STARTING:
+            return
         self._busy = ""
         findings = findings_text(event.done.output, event.done.errors)
         self._tell(Text("\n\n".join([self._planned[0], findings, self._planned[1]])))
