@@ -12,8 +12,10 @@ from pathlib import Path
 from mtscale import __version__, corpora_commands, judge, names, runs_commands
 from mtscale.corpora.example import SPLITS
 from mtscale.errors import EXIT_FINISHED, MtscaleError
+from mtscale.runs import is_finished
 from mtscale.training import doctor, job
 from mtscale.training.console import log_to_console
+from mtscale.training.detach import detach
 from mtscale.training.tables import table
 
 
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a recipe (starts the deepspeed launcher)")
     job.add_options(train)
     train.add_argument("--num_gpus", type=int, metavar="N", help="ranks on this machine (default: one per GPU)")
+    train.add_argument("--detach", action="store_true", help=job.DETACH_HELP)
     train.set_defaults(command=_train)
 
     runs_commands.add_commands(commands)
@@ -67,7 +70,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
-    return job.launch(job.check(options), job.arguments(options), options.num_gpus)
+    checked = job.check(options)
+    if not options.detach or checked.dry_run:
+        return job.launch(checked, job.arguments(options), options.num_gpus)
+    words = ["train", *(word for word in job.arguments(options) if word != "--json"), "--run", checked.family]
+    words += [] if options.num_gpus is None else ["--num_gpus", str(options.num_gpus)]
+    folders = [checked.runs / member.name for member in checked.members]
+    # A family may be finished in part; one that is so as a whole has been refused.
+    pid = detach(words, next(folder for folder in folders if not is_finished(folder)))
+    if options.json:
+        print(json.dumps({"pid": pid, "runs": list(map(str, folders))}))
+    else:
+        print("\n".join([*map(str, folders), f"goes on without this terminal, process {pid}; `mtscale-tui` shows it"]))
+    return EXIT_FINISHED
 
 
 def _score(options: argparse.Namespace) -> int:

@@ -330,18 +330,43 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: with every problem found, one a line, each with file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content: dict[str, Any] = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the recipe: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    text, content = _read(path)
     overridden = [_apply_override(content, override) for override in overrides]
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise ConfigError(recipe_errors.explain(error, Recipe, path, text, content, overridden)) from error
+
+
+def problems(path: Path, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """What ``load`` would refuse, by the dotted names of the settings; under "" what belongs to none."""
+    found: dict[str, str] = {}
+    try:
+        _, content = _read(path)
+    except ConfigError as error:
+        return {"": str(error)}
+    for override in overrides:
+        try:
+            _apply_override(content, override)
+        except ConfigError as error:
+            found[override.partition("=")[0].strip()] = str(error)
+    try:
+        Recipe.model_validate(content)
+    except ValidationError as error:
+        for location, message in recipe_errors.problems(error, Recipe, content):
+            name = recipe_errors.dotted(location)
+            found[name] = f"{found[name]}; or: {message}" if name in found else message
+    return found
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the recipe: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
 def _apply_override(content: dict[str, Any], override: str) -> tuple[str, ...]:

@@ -70,6 +70,29 @@ def _to_value(location: Location, content: object) -> Location:
     return location
 
 
+def problems(error: ValidationError, model: type[BaseModel], content: object) -> list[tuple[Location, str]]:
+    """What is wrong where, in the order of the schema; ``content`` is what was parsed and failed."""
+    found = error.errors(include_url=False)
+    told = []
+    for problem in found:
+        location = _to_value(tuple(problem["loc"]), content)
+        if problem["type"] == "too_short" and any(len(other["loc"]) > len(location) for other in found):
+            continue  # pydantic counts only the valid items; the invalid ones are told one by one
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key{nearest(str(location[-1]), _valid_names(model, location))}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] not in {"missing", "value_error"}:
+                message += f", found {problem['input']!r}"
+        told.append((location, message))
+    return told
+
+
+def dotted(location: Location) -> str:
+    """A location as ``--set`` and messages write it: ``refine.epochs``, ``tasks[0].name``."""
+    return ".".join(f"[{part}]" if isinstance(part, int) else part for part in location).replace(".[", "[")
+
+
 def explain(
     error: ValidationError,
     model: type[BaseModel],
@@ -82,24 +105,14 @@ def explain(
 
     ``text`` is the file, ``content`` what was parsed from it with the keys in ``overridden`` replaced.
     """
-    problems = error.errors(include_url=False)
     found: dict[tuple[int, str], list[str]] = {}
-    for problem in problems:
-        location = _to_value(tuple(problem["loc"]), content)
-        if problem["type"] == "too_short" and any(len(other["loc"]) > len(location) for other in problems):
-            continue  # pydantic counts only the valid items; the invalid ones are told one by one
+    for location, message in problems(error, model, content):
         number = line_of(text, location) if location else None
-        name = ".".join(f"[{part}]" if isinstance(part, int) else part for part in location).replace(".[", "[")
+        name = dotted(location)
         if _is_overridden(location, number, overridden):
             where = f"--set {name}"
         else:
             where = f"{path}:{number}: {name}" if number else f"{path}: {name}".rstrip(": ")
-        if problem["type"] == "extra_forbidden":
-            message = f"unknown key{nearest(str(location[-1]), _valid_names(model, location))}"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] not in {"missing", "value_error"}:
-                message += f", found {problem['input']!r}"
         found.setdefault((number or 0, where), []).append(message)
     return "\n".join(f"{where}: {'; or: '.join(messages)}" for (_, where), messages in sorted(found.items()))
 

@@ -5,6 +5,7 @@
     status.json     state and heartbeat             events.jsonl     every recorded number, append only
     train.log       plain lines                     stop             exists: a clean stop was asked for
     predictions/    {dev,test}.<task>.jsonl         checkpoints/     best weights, last complete state
+    output.log      what a command started with --detach printed
 
 Imports no torch: whoever watches runs reads them through this file.
 """
@@ -49,13 +50,27 @@ class State(StrEnum):
     LOST = "lost"
 
 
+# What a command without a terminal printed, in the directory of its first run.
+OUTPUT = "output.log"
+
 LIVE = frozenset({State.QUEUED, State.RUNNING, State.STALLED, State.STOPPING})
 
 EventKind = Literal["train", "dev", "test", "best", "perf", "health", "rewind"]
 
 
+class RunProcess(BaseModel):
+    """A process that a run needs: a rank, a launcher, or the command above them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    pid: int
+    start: int
+    host: str = Field(default_factory=socket.gethostname)
+
+
 class RunRecord(BaseModel):
-    """``run.json``."""
+    """``run.json``. ``pid`` is rank 0; of a queued run, the command that will start it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -84,8 +99,14 @@ class RunRecord(BaseModel):
     host: str = Field(default_factory=socket.gethostname)
     pid: int = Field(default_factory=os.getpid)
     pid_start: int | None = None
+    processes: tuple[RunProcess, ...] = ()
     mlflow_run_id: str | None = None
     mlflow_uri: str | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the run was ever more than queued: its first rank writes down what it trains on."""
+        return bool(self.data_hashes)
 
 
 class Status(BaseModel):
@@ -147,8 +168,10 @@ class RunDirectory:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, record: RunRecord, recipe_toml: str, ds_config_json: str) -> RunDirectory:
-        """Make a new run directory, private to the user, in state ``running``.
+    def create(
+        cls, path: Path, record: RunRecord, recipe_toml: str, ds_config_json: str, state: State = State.RUNNING
+    ) -> RunDirectory:
+        """Make a new run directory, private to the user.
 
         Raises:
             ConfigError: the name is not usable, the directory exists, or it cannot be written.
@@ -167,7 +190,7 @@ class RunDirectory:
                 write_atomically(new / "run.json", started.model_dump_json(indent=2))
                 write_atomically(new / "recipe.toml", recipe_toml)
                 write_atomically(new / "ds_config.json", ds_config_json)
-                write_atomically(new / "status.json", Status(state=State.RUNNING).model_dump_json())
+                write_atomically(new / "status.json", Status(state=state).model_dump_json())
                 if path.exists():
                     raise ConfigError(f"{path} exists already: choose another --run name")
                 new.rename(path)
@@ -202,12 +225,27 @@ class RunDirectory:
         if status.state not in LIVE:
             return status.state
         record = self.record
-        silent = time.time() - status.time > SILENT_AFTER_SECONDS
+        silent = time.time() - self._last_sign(status) > SILENT_AFTER_SECONDS
         if record.host != socket.gethostname():
-            return State.LOST if silent else status.state
+            return State.LOST if silent else self._asked(status.state)
         if record.pid_start is None or process_start(record.pid) != record.pid_start:
             return State.LOST
-        return State.STALLED if silent else status.state
+        if silent and status.state is not State.QUEUED:
+            return State.STALLED
+        return self._asked(status.state)
+
+    def _asked(self, state: State) -> State:
+        """A running run that was asked to stop is stopping, though it may say so only at its next step."""
+        return State.STOPPING if state is State.RUNNING and self.stop_file.exists() else state
+
+    def _last_sign(self, status: Status) -> float:
+        """The last heartbeat. Who waits with a queued run only touches its status, which its rank may be writing."""
+        if status.state is not State.QUEUED:
+            return status.time
+        try:
+            return (self.path / "status.json").stat().st_mtime
+        except FileNotFoundError:
+            return status.time
 
     def remove_unfinished(self) -> None:
         """Remove the files that a killed process has left half written; no live process may write there."""
@@ -266,6 +304,11 @@ def _drop_partial_line(stream: BinaryIO) -> None:
         return
     stream.seek(0)
     stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder is the directory of a finished run."""
+    return (folder / "status.json").exists() and RunDirectory(folder).state() is State.FINISHED
 
 
 def list_runs(root: Path) -> list[RunDirectory]:

@@ -1,4 +1,4 @@
-"""The commands ``mtscale runs``: list runs, show one, stop one, go on with one, bring MLflow up to date."""
+"""The commands ``mtscale runs``: list, show, end, resume and repair runs, bring MLflow up to date."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mtscale import names
-from mtscale.errors import EXIT_FAILED, EXIT_FINISHED, ConfigError
+from mtscale import names, processes
+from mtscale.errors import EXIT_FAILED, EXIT_FINISHED, ConfigError, MtscaleError
 from mtscale.run_summary import RunSummary, history, summarize
-from mtscale.runs import LIVE, State, find_run, list_runs
+from mtscale.runs import LIVE, RunDirectory, RunProcess, State, find_run, list_runs
+from mtscale.tracking.repair import repair
 from mtscale.tracking.replay import replay
 from mtscale.training import job
+from mtscale.training.detach import detach
 from mtscale.training.tables import number, table
 
 
@@ -30,15 +32,28 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         command.add_argument("--json", action="store_true", help="print JSON")
 
     stop = runs.add_parser("stop", help="ask a run to stop at its next step, with a checkpoint")
+    harder = stop.add_mutually_exclusive_group()
+    harder.add_argument(
+        "--terminate", action="store_true", help="send SIGTERM to all of its processes, which asks for the same"
+    )
+    harder.add_argument(
+        "--kill",
+        action="store_true",
+        help="send SIGKILL to all of them: what came after the last checkpoint is lost",
+    )
     stop.set_defaults(command=_stop)
     resume = runs.add_parser("resume", help="go on with a run that was stopped or cut off, as its command began it")
     resume.set_defaults(command=_resume)
+    resume.add_argument("--detach", action="store_true", help=job.DETACH_HELP)
     for command in (show, stop, resume):
         command.add_argument("run", metavar="RUN", help="id, name or directory")
+    mend = runs.add_parser("repair", help="give runs that died without a word their final state, in MLflow too")
+    mend.add_argument("run", nargs="+", metavar="RUN", help="id, name or directory")
+    mend.set_defaults(command=_repair)
     sync = runs.add_parser("sync", help="show in MLflow what it lacks of runs that have ended")
     sync.add_argument("run", nargs="*", metavar="RUN", help="id, name or directory (default: all)")
     sync.set_defaults(command=_sync)
-    for command in (listing, show, stop, resume, sync):
+    for command in (listing, show, stop, resume, mend, sync):
         command.add_argument(
             "--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)"
         )
@@ -116,11 +131,47 @@ def _show(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     run = find_run(job.runs_folder(options.runs), options.run)
     state = run.state()
-    if state not in LIVE:
+    # Ranks may have outlived the one whose state is shown.
+    if state not in LIVE and not (state is State.LOST and options.kill and processes.living(run)):
         raise ConfigError(f"{run.path} is {state}: only a live run can be stopped")
+    if options.kill:
+        return _kill(run)
+    if options.terminate:
+        asked = processes.terminate(run)
+        print(f"{run.path}: SIGTERM sent to {_told(asked)}; it ends with its next step and a checkpoint")
+        return EXIT_FINISHED
     run.stop_file.touch(mode=0o600)
     print(f"{run.path}: asked to stop; it ends with its next step and a checkpoint, and `mtscale runs resume` goes on")
     return EXIT_FINISHED
+
+
+def _kill(run: RunDirectory) -> int:
+    before = processes.living(run)
+    if left := processes.kill(run):
+        raise MtscaleError(f"{run.path}: still alive after SIGKILL: {_told(left)}")
+    print(f"{run.path}: killed {_told(before)}; `mtscale runs resume` goes on from its last checkpoint")
+    if run.state() is State.LOST:
+        _tell_mirror(run, repair(run, State.STOPPED, "killed on request"))
+    return EXIT_FINISHED
+
+
+def _told(found: Sequence[RunProcess]) -> str:
+    return ", ".join(f"{process.role} ({process.pid})" for process in found) or "no process"
+
+
+def _repair(options: argparse.Namespace) -> int:
+    root = job.runs_folder(options.runs)
+    for run in [find_run(root, wanted) for wanted in options.run]:
+        complete = repair(run)
+        print(f"{run.path.name}: {run.state()}; {run.status.message}")
+        _tell_mirror(run, complete)
+    return EXIT_FINISHED
+
+
+def _tell_mirror(run: RunDirectory, complete: bool) -> None:
+    """What has not arrived in MLflow is no failure: the run directory has it."""
+    if not complete:
+        print(f"{run.path.name}: MLflow does not have it yet; `mtscale runs sync` tries again")
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -129,7 +180,13 @@ def _resume(options: argparse.Namespace) -> int:
     state, record = run.state(), run.record
     if state in LIVE or state is State.FINISHED:
         raise ConfigError(f"{run.path} is {state}: only a run that was stopped, failed or lost can be resumed")
+    if alive := processes.living(run) if state is State.LOST else []:
+        raise ConfigError(f"{run.path}: {_told(alive)} still alive; `mtscale runs stop --kill` ends them")
     runs = run.path.parent.resolve()
+    if options.detach:
+        pid = detach(["runs", "resume", str(run.path.resolve())], run.path.resolve())
+        print(f"{run.path}: goes on without this terminal, process {pid}")
+        return EXIT_FINISHED
     try:
         os.chdir(record.directory)
     except OSError as error:

@@ -39,6 +39,10 @@ def main() -> int:
             time.sleep(2.0)
         return error.exit_code
 
+    if checked.machine.accelerator == "cpu":
+        # Unasked, DeepSpeed looks itself and says on standard output, where a plan may go, that it has found no GPU.
+        os.environ["DS_ACCELERATOR"] = "cpu"
+
     from mtscale.training.failures import describe_error, describe_place
     from mtscale.training.stages import train
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in [name for name in os.environ if name.startswith("MTSCALE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
     monkeypatch.setenv("MTSCALE_CACHE", str(tmp_path_factory.getbasetemp() / "encoded"))
 
 

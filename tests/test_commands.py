@@ -362,10 +362,12 @@ def test_a_dry_run_tells_the_plan_and_writes_no_run(lab: Path) -> None:
     # 20 documents of two sentences and 40 pairs, 8 at a time.
     assert (run["steps_per_epoch"], run["steps"], run["batch_size"], run["precision"]) == (10, 30, 8, "fp32")
     assert 0.7 <= run["memory_gib"] < 1.0
+    assert plan["seconds"] == run["seconds"] > 0
+    assert not plan["seconds_are_a_guess"]
     assert plan["tasks"]["places"]["train"]["examples"] == 40
     assert plan["tasks"]["scores"]["dev"]["rows"] == 16
     assert plan["tasks"]["places"]["train"]["truncated_examples"] == 0
-    assert re.search(r"10 x 3 = 30 .* GiB", text)
+    assert re.search(r"10 x 3 = 30 .* GiB .* (s|min)$", text, re.MULTILINE)
     assert re.search(r"^places +train +40 +40 ", text, re.MULTILINE)
     assert sorted((lab / "runs").iterdir()) == before
 

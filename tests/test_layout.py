@@ -27,7 +27,11 @@ WATCHING = (
     "mtscale.names",
     "mtscale.runs",
     "mtscale.run_summary",
+    "mtscale.processes",
     "mtscale_tui.app",
+    "mtscale_tui.launch_screen",
+    "mtscale.training.detach",
+    "mtscale.training.queued",
     "mtscale.training.job",
     "mtscale.cli",
 )

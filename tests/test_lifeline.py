@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from mtscale.processes import STARTER
 from mtscale.runs import process_start
-from mtscale.training.launch import STARTER
 from mtscale.training.lifeline import HELPERS_MARK
 
 # Prints whether the rank was asked to stop, once a line comes in.

@@ -1,4 +1,4 @@
-"""``mtscale-tui``: watch the runs of a folder in the terminal.
+"""``mtscale-tui``: start, watch and stop the runs of a folder in the terminal.
 
 mtscale-tui --runs runs          the app            mtscale-tui --runs runs --once       one table as plain text
 """
@@ -14,20 +14,20 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from .acting import ActingApp
 from .run_screen import RunScreen
-from .runs_screen import RunsScreen, how_to_start, runs_table
+from .runs_screen import RunsScreen, RunsTable, how_to_start, runs_table
 from .store import RunDetail, RunStore, Snapshot
 
 REFRESH_SECONDS = 2.0
 SLICE_SECONDS = 0.2
 
 
-class RunsApp(App[None]):
+class RunsApp(ActingApp):
     """Two screens and the thread that reads for both."""
 
     TITLE = "mtscale"
@@ -54,7 +54,7 @@ class RunsApp(App[None]):
             self.detail = detail
 
     def __init__(self, root: Path) -> None:
-        super().__init__()
+        super().__init__(root)
         self._store = RunStore(root)
         self._runs_screen = RunsScreen(root)
         self._opened: Path | None = None
@@ -90,6 +90,15 @@ class RunsApp(App[None]):
         await self.push_screen(RunScreen(event.directory))
         self._opened = event.directory
 
+    def current_run(self) -> Path | None:
+        """The run that is open, or under the cursor of the table."""
+        if isinstance(self.screen, RunScreen):
+            return self._opened
+        if not isinstance(self.screen, RunsScreen) or not self.screen.is_mounted:
+            return None
+        at_cursor = self.screen.query_one(RunsTable).row_at_cursor
+        return None if at_cursor is None else Path(at_cursor)
+
     def action_close_run(self) -> None:
         """Go back to the table of runs."""
         self._opened = None
@@ -124,7 +133,7 @@ def _plain_line(cells: Sequence[Text], widths: Sequence[int]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command ``mtscale-tui``."""
-    parser = argparse.ArgumentParser(prog="mtscale-tui", description="Watch the runs of a folder.")
+    parser = argparse.ArgumentParser(prog="mtscale-tui", description="Start, watch and stop the runs of a folder.")
     parser.add_argument(
         "--runs",
         type=Path,
@@ -137,7 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.once:
         print(one_frame(options.runs))
     else:
-        RunsApp(options.runs).run()
+        app = RunsApp(options.runs)
+        app.run()
+        if farewell := app.farewell():
+            print(farewell)
 
 
 if __name__ == "__main__":

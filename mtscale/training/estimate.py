@@ -1,4 +1,4 @@
-"""What a run will need, before it starts: steps, pieces, truncation, memory."""
+"""What a run will need, before it starts: steps, pieces, truncation, memory, time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
+from mtscale import names
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.model.encoder import locate
+from mtscale.training import duration
 from mtscale.training.job import Job, Member
 from mtscale.training.loop import Splits, schedule_of
 
@@ -32,7 +34,13 @@ def describe(job: Job, splits: Splits, world_size: int) -> dict[str, Any]:
         }
         for name, by_split in splits.items()
     }
-    return {"family": job.family, "runs": runs, "tasks": tasks}
+    return {
+        "family": job.family,
+        "runs": runs,
+        "tasks": tasks,
+        "seconds": sum(run["seconds"] for run in runs),
+        "seconds_are_a_guess": job.machine.accelerator != "cpu",
+    }
 
 
 def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> dict[str, Any]:
@@ -41,6 +49,9 @@ def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> 
     schedule = schedule_of(member.tasks, settings, member.seed, splits)
     per_epoch = schedule.steps_per_epoch
     config = AutoConfig.from_pretrained(locate(job.recipe.encoder.name))
+    counts = schedule.counts(1)
+    chosen_on = names.chosen_on(job.recipe.protocol)
+    work = duration.work_of(counts, settings.epochs, settings.batch_size, splits, chosen_on=chosen_on)
     longest = longest_slice([splits[task.name]["train"].lengths for task in member.tasks], resolved.micro_batch)
     return {
         "run": member.name,
@@ -58,7 +69,20 @@ def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> 
         "precision": resolved.precision,
         "zero_stage": resolved.zero_stage,
         "memory_gib": round(memory_gib(config, resolved, world_size, longest), 2),
+        "seconds": round(
+            duration.seconds(work, config, size_of(config), resolved.precision, job.machine.accelerator, world_size)
+        ),
     }
+
+
+def size_of(config: PretrainedConfig) -> duration.Size:
+    """How large an encoder is."""
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    named = [(name, parameter.numel()) for name, parameter in model.named_parameters()]
+    looked_up = sum(number for name, number in named if "embeddings" in name or "pooler" in name)
+    total = sum(number for _, number in named)
+    return duration.Size(total, total - looked_up)
 
 
 def longest_slice(lengths: Sequence[np.ndarray[Any, Any]], micro_batch: int) -> int:
@@ -74,9 +98,7 @@ def memory_gib(config: PretrainedConfig, resolved: ResolvedDsConfig, world_size:
     layer in 16 bit, twice that in float32 (Korthikanti et al. 2022, arXiv:2205.05198, equation 2). An estimate: it has
     been within a factor of 2 of what was measured.
     """
-    with torch.device("meta"):
-        model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
-        parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = size_of(config).parameters
     if resolved.precision in ("fp16", "bf16"):
         state = parameters * (4 + 12 / world_size)
     else:

@@ -6,13 +6,14 @@ Holds the options of ``mtscale/train.py`` and ``mtscale train``, which are the s
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtscale import ds_config, ds_rules, recipe, recipe_errors
+from mtscale import ds_config, ds_rules, processes, recipe, recipe_errors
 from mtscale.corpora import catalogue, inventory
 from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
 from mtscale.errors import ConfigError
@@ -21,6 +22,10 @@ from mtscale.recipe import Recipe, StageName
 from mtscale.runs import LIVE, RunDirectory, State
 from mtscale.tasks import TASKS, Task
 from mtscale.training.machine import probe
+
+DETACH_HELP = "go on without this terminal; what is printed goes to output.log in the run directory"
+
+_NEEDED = ("torch", "deepspeed", "transformers", "datasets", "psutil")
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print steps, counts, truncation and memory; train nothing"
     )
-    parser.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
+    parser.add_argument("--json", action="store_true", help="with --dry-run or --detach: print JSON")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # given by the launcher, read from LOCAL_RANK
 
 
@@ -114,11 +119,21 @@ def launch(job: Job, words: Sequence[str], num_gpus: int | None) -> int:
     Raises:
         ConfigError: the packages for training are not installed.
     """
-    try:
-        from mtscale.training.launch import launch as start
-    except ImportError as error:
-        raise ConfigError(f"training needs more packages ({error.name}): pip install 'mtscale[train]'") from None
+    require_packages()
+    from mtscale.training.launch import launch as start
+
     return start(job, words, num_gpus)
+
+
+def require_packages() -> None:
+    """Refuse to train where the packages for it are not installed; nothing is loaded.
+
+    Raises:
+        ConfigError: names those that are missing.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"training needs more packages ({', '.join(missing)}): pip install 'mtscale[train]'")
 
 
 def task_of(name: str, recipe_name: str | None, data: str | None) -> tuple[Task, Path | None]:
@@ -212,10 +227,12 @@ def _check_runs(job: Job) -> None:
             if run.path.exists():
                 raise ConfigError(f"{run.path} exists and is no run: choose another --run name")
             continue
-        state = run.state()
+        state, record = run.state(), run.record
+        if state is State.QUEUED and processes.is_queued_for_this_process(record):
+            continue
         if state in LIVE:
             raise ConfigError(f"{run.path} is {state}: choose another --run name, or wait, or stop it")
-        if run.record.recipe_hash != job.recipe.hash():
+        if record.started and record.recipe_hash != job.recipe.hash():
             raise ConfigError(f"{run.path} was started with another recipe: choose another --run name")
         finished += state is State.FINISHED
     if finished == len(job.members):

@@ -22,18 +22,19 @@ from types import FrameType
 import psutil
 
 from mtscale.ds_config import Machine
-from mtscale.errors import EXIT_DATA, EXIT_FAILED, EXIT_FINISHED, EXIT_REFUSED, EXIT_STOPPED
-from mtscale.runs import RunDirectory, State, process_start
+from mtscale.errors import EXIT_DATA, EXIT_FAILED, EXIT_FINISHED, EXIT_REFUSED, EXIT_STOPPED, ConfigError
+from mtscale.processes import COMMAND, STARTER, mark_of, this_process
+from mtscale.runs import RunDirectory, State, is_finished, process_start
+from mtscale.tracking.repair import repair
 from mtscale.training.job import Job
 from mtscale.training.machine import free_port
+from mtscale.training.queued import Queue
 
 logger = logging.getLogger(__name__)
 
 NUMA_NODES = Path("/sys/devices/system/node")
 # Where the launcher looks for other machines (DLTS_HOSTFILE in DeepSpeed's launcher/runner.py).
 HOSTFILE = Path("/job/hostfile")
-# In the environment of ranks: process id and start time of this command. They look for it, even if it is gone by then.
-STARTER = "MTSCALE_STARTER"
 # More than what a rank gives itself to stop once its launcher is gone.
 LEFT_BEHIND_SECONDS = 40.0
 # Where a rank ends with one of these, it has said why.
@@ -48,26 +49,47 @@ def launch(job: Job, arguments: Sequence[str], num_gpus: int | None) -> int:
     ``arguments`` are those of ``mtscale/train.py``; ``num_gpus`` is the number of ranks on this machine (default: the
     launcher's, a rank per GPU).
     """
-    command = [sys.executable, str(TRAIN), *arguments]
-    if not job.dry_run:
-        command += ["--run", job.family]
-        if (num_gpus or _default_ranks(job.machine)) == 1 and not HOSTFILE.exists():
-            # The launcher is two processes that each import torch before the one that trains: seconds of every start.
-            command.append("--local_rank=0")
-        else:
-            ranks = [] if num_gpus is None else ["--num_gpus", str(num_gpus)]
-            launcher = ["-m", "deepspeed.launcher.runner", "--master_port", str(free_port()), *ranks]
-            command = [sys.executable, *launcher, *command[1:]]
-    starter = {STARTER: f"{os.getpid()}:{process_start(os.getpid())}"}
-    child = subprocess.Popen(command, env=os.environ | starter, start_new_session=True)
-    _Relay(child).listen()
+    if job.dry_run:
+        code, _ = _run([sys.executable, str(TRAIN), *arguments])
+        return code if code >= 0 else EXIT_FAILED
+    own = [str(TRAIN), *arguments, "--run", job.family]
+    world_size = num_gpus or _default_ranks(job.machine)
+    if world_size == 1 and not HOSTFILE.exists():
+        # The launcher is two processes that each import torch before the one that trains: seconds of every start.
+        command = [sys.executable, *own, "--local_rank=0"]
+    else:
+        ranks = [] if num_gpus is None else ["--num_gpus", str(num_gpus)]
+        launcher = ["-m", "deepspeed.launcher.runner", "--master_port", str(free_port()), *ranks]
+        command = [sys.executable, *launcher, *own]
+    with Queue(job, own, world_size):
+        code, asked = _run(command)
+        return _settle(job, code, asked)
+
+
+def _run(command: Sequence[str]) -> tuple[int, bool]:
+    """Run to the end of the last process, passing stops on; the exit code, and whether a stop was asked for."""
+    marked = os.environ | {STARTER: mark_of(this_process(COMMAND))}
+    child = subprocess.Popen(command, env=marked, start_new_session=True)
+    relay = _Relay(child)
+    relay.listen()
     code = child.wait()
     _wait_for_session(child.pid)
-    if job.dry_run:
-        return code if code >= 0 else EXIT_FAILED
+    return code, relay.asked
+
+
+def _settle(job: Job, code: int, asked: bool) -> int:
+    """The exit code, by what the run directories say; a run whose processes died without a word gets a final state."""
+    for member in job.members:
+        run = RunDirectory(job.runs / member.name)
+        if (run.path / "run.json").exists() and run.state() is State.LOST:
+            why = "ended on request, before its first step" if asked else "its process was killed"
+            try:
+                repair(run, State.STOPPED if asked else State.FAILED, why)
+            except ConfigError as error:
+                logger.error("%s", error)
     if code in _TOLD:
         return code
-    unfinished = [member.name for member in job.members if not _is_finished(job.runs / member.name)]
+    unfinished = [member.name for member in job.members if not is_finished(job.runs / member.name)]
     if unfinished:
         logger.error(
             "training was killed before these runs were finished: %s. `mtscale runs resume` goes on from the last "
@@ -103,17 +125,12 @@ def _session_of(pid: int) -> int | None:
         return None
 
 
-def _is_finished(folder: Path) -> bool:
-    run = RunDirectory(folder)
-    return (folder / "status.json").exists() and run.state() is State.FINISHED
-
-
 class _Relay:
     """Hands the first signal to the ranks, which stop at their next step; the second ends everything at once."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
-        self._asked = False
+        self.asked = False
 
     def listen(self) -> None:
         """Take over SIGINT, SIGTERM and SIGHUP."""
@@ -122,11 +139,12 @@ class _Relay:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         ranks = self._ranks()
-        if self._asked or not ranks:
+        at_once = self.asked or not ranks
+        self.asked = True
+        if at_once:
             # Nothing to save yet, or asked twice.
             os.killpg(self._child.pid, signal.SIGKILL)
             return
-        self._asked = True
         for rank in ranks:
             rank.send_signal(signal.SIGTERM)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from mtscale.errors import EXIT_FAILED
+from mtscale.processes import STARTER
 from mtscale.runs import process_start
-from mtscale.training.launch import STARTER
 from mtscale.training.stop import StopRequest
 
 LOOK_EVERY_SECONDS = 1.0

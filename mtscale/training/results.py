@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mtscale.durations import duration_text
 from mtscale.training.loop import TaskResult
 from mtscale.training.tables import table
 
@@ -44,11 +45,21 @@ def plan_text(plan: dict[str, Any]) -> str:
             f"{run['batch_size']} = {run['world_size']} x {run['accumulation']} x {run['micro_batch']}",
             f"{run['precision']}, ZeRO {run['zero_stage']}",
             f"{run['memory_gib']:.1f} GiB",
+            duration_text(run["seconds"]),
         ]
         for run in plan["runs"]
     ]
     runs = table(
-        ["run", "stage", "seed", "steps", "batch = ranks x accum. x micro", "precision", "memory a rank (est.)"],
+        [
+            "run",
+            "stage",
+            "seed",
+            "steps",
+            "batch = ranks x accum. x micro",
+            "precision",
+            "memory a rank (est.)",
+            "time (est.)",
+        ],
         run_rows,
     )
     task_rows = [
@@ -76,4 +87,6 @@ def plan_text(plan: dict[str, Any]) -> str:
         "sentences cut: into sub-sentences of at most 30 words; mentions cut: by such a cut; mentions unfit: not on\n"
         "word boundaries, or overlapping another. Counts of mentions are not made on test, whose labels are sealed."
     )
+    if plan["seconds_are_a_guess"]:
+        note += "\ntime: a guess, since the estimate was tried on CPUs only"
     return f"{runs}\n\n{tasks}\n\n{note}"

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
-import os
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from importlib.metadata import distributions, version
+from collections.abc import Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from mtscale import names
+from mtscale import names, processes
 from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.errors import EXIT_FINISHED, EXIT_STOPPED, ConfigError, MtscaleError
 from mtscale.inputs.cache import EncodedSplit, join_splits, open_split
@@ -26,8 +24,8 @@ from mtscale.inputs.encode import PieceVocabulary
 from mtscale.model.encoder import load_encoder, load_tokenizer
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.recipe import Recipe
-from mtscale.runs import RunDirectory, RunRecord, State, process_start, write_atomically
-from mtscale.tasks import Access, Kind, Task
+from mtscale.runs import RunDirectory, RunProcess, RunRecord, State, process_start, write_atomically
+from mtscale.tasks import Kind, Task
 from mtscale.tracking import replay
 from mtscale.tracking.tracker import Param
 from mtscale.training import distributed, lifeline, results
@@ -36,6 +34,7 @@ from mtscale.training.failures import describe_error, explain_interruption, expl
 from mtscale.training.job import Job, Member
 from mtscale.training.journal import Journal, SilentJournal
 from mtscale.training.loop import Loop, RunPlan, Splits, Surroundings, TaskResult, schedule_of
+from mtscale.training.record import new_record
 from mtscale.training.shared import require_shared
 from mtscale.training.stop import StopRequest
 
@@ -108,93 +107,67 @@ def encode_tasks(
 
 
 def _open_run(job: Job, member: Member, around: Surroundings) -> RunDirectory | None:
-    """The member's run directory, made now or taken up again; None if the run is finished.
+    """The member's run directory, made now or taken up; None if the run is finished.
 
     Rank 0 decides and the others follow, so that a refusal ends all of them at once.
     """
-    verdict: str | MtscaleError = ""
+    rank = processes.this_process(f"rank {around.ranks.rank}")
+    gathered = distributed.gather([*processes.above_this_process(), rank], around.ranks)
+    verdict: bool | MtscaleError = False
     if around.ranks.is_main:
         try:
-            verdict = _claim(job, member, around)
+            verdict = _claim(job, member, around, list(dict.fromkeys(itertools.chain(*gathered))))
         except MtscaleError as error:
             verdict = error
     verdict = distributed.broadcast(verdict, around.ranks)
     if isinstance(verdict, MtscaleError):
         raise verdict
-    return None if verdict == "finished" else RunDirectory(job.runs / member.name)
+    return RunDirectory(job.runs / member.name) if verdict else None
 
 
-def _claim(job: Job, member: Member, around: Surroundings) -> str:
-    """Make the run directory, or take up a stopped or cut-off one; ``finished`` if there is nothing to do."""
+def _claim(job: Job, member: Member, around: Surroundings, found: Sequence[RunProcess]) -> bool:
+    """Make the run directory, or take up one that is queued, stopped or cut off; False if the run is finished."""
     run = RunDirectory(job.runs / member.name)
     hashes = {task.name: _data_hash(around.splits, task.name) for task in member.tasks}
+    record = new_record(job, member, around.ranks.world_size, sys.argv, found, hashes)
     if not (run.path / "run.json").exists():
         config = json.dumps(job.resolved(member.stage, around.ranks.world_size).config, indent=2)
-        RunDirectory.create(run.path, _record(job, member, around, hashes), job.recipe.to_toml(), config)
+        RunDirectory.create(run.path, record, job.recipe.to_toml(), config)
         _describe_environment(run)
-        return "new"
-    if run.state() is State.FINISHED:
-        return "finished"
-    if dict(run.record.data_hashes) != hashes:
+        return True
+    state, known = run.state(), run.record
+    if state is State.FINISHED:
+        return False
+    if known.started and dict(known.data_hashes) != hashes:
         raise ConfigError(f"{run.path}: the corpus files have changed since it was started: choose another --run name")
-    run.stop_file.unlink(missing_ok=True)
+    if state is not State.QUEUED:  # a queued run may have been asked to stop already
+        run.stop_file.unlink(missing_ok=True)
     run.remove_unfinished()
     _describe_environment(run)
+    if not known.started:
+        _write_settings(job, member, run, record)
     run.update_record(
-        pid=os.getpid(),
-        pid_start=process_start(os.getpid()),
-        host=socket.gethostname(),
-        world_size=around.ranks.world_size,
+        pid=record.pid,
+        pid_start=process_start(record.pid),
+        host=record.host,
+        world_size=record.world_size,
+        processes=record.processes,
     )
     run.write_status(run.status.model_copy(update={"state": State.RUNNING, "message": "", "time": time.time()}))
-    return "again"
+    return True
+
+
+def _write_settings(job: Job, member: Member, run: RunDirectory, record: RunRecord) -> None:
+    """What a queued run could not know yet, or was meant to be before its command died."""
+    write_atomically(run.path / "recipe.toml", job.recipe.to_toml())
+    config = job.resolved(member.stage, record.world_size).config
+    write_atomically(run.path / "ds_config.json", json.dumps(config, indent=2))
+    kept = {"id", "created", "pid_start"}
+    run.update_record(**{name: value for name, value in record if name not in kept})
 
 
 def _data_hash(splits: Splits, task: str) -> str:
     return "-".join(splits[task][split].source_hash[:12] for split in SPLITS)
-
-
-def _record(job: Job, member: Member, around: Surroundings, hashes: Mapping[str, str]) -> RunRecord:
-    recipe_hash = job.recipe.hash()
-    return RunRecord(
-        name=member.name,
-        family=job.family,
-        group=f"{recipe_hash}-{member.stage}" + (f"-{member.tasks[0].name}" if member.stage == "finetune" else ""),
-        recipe=job.recipe.name,
-        stage=member.stage,
-        task=member.tasks[0].name if member.stage == "finetune" else None,
-        seed=member.seed,
-        protocol=job.recipe.protocol,
-        tasks=tuple(task.name for task in member.tasks),
-        parent=member.parent,
-        ds_config=job.ds_config_path.name,
-        world_size=around.ranks.world_size,
-        command=tuple(sys.argv),
-        versions={name: version(name) for name in ("mtscale", "torch", "deepspeed", "transformers", "datasets")},
-        git=_git_commit(),
-        data_hashes=hashes,
-        access="dua" if any(task.access is Access.DUA for task in member.tasks) else "open",
-        recipe_hash=recipe_hash,
-    )
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout mtscale runs from, with a + if it has changes; None if it is no checkout."""
-    here = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "-C", here, "rev-parse", "--short=12", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
-        changes = subprocess.run(
-            ["git", "-C", here, "status", "--porcelain", "."], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if changes else "")
 
 
 def _describe_environment(run: RunDirectory) -> None:

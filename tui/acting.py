@@ -1,0 +1,129 @@
+"""What the app does besides watching: launch, stop and resume runs, and remember its theme."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.events import Mount
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from mtscale.runs import LIVE, RunDirectory, State
+
+from . import commands, remembered
+from .messages import LAUNCH_SCREEN, RunsStarted
+from .stop_screen import StopScreen
+from .store import plain
+
+
+class ActingApp(App[None]):
+    """An app with the keys that start and end runs. ``current_run`` says which one they mean."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - Textual declares no class variable
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "launch", "New run"),
+        Binding("S", "stop_run", "Stop", key_display="S"),
+        Binding("R", "resume_run", "Resume", key_display="R"),
+    ]
+
+    class Resumed(Message):
+        """The command that resumes a run has ended."""
+
+        def __init__(self, directory: Path, done: commands.Done) -> None:
+            super().__init__()
+            self.directory, self.done = directory, done
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root = root
+        self.launched: list[Path] = []
+        if (theme := remembered.theme()) in self.available_themes:
+            self.theme = str(theme)
+
+    @on(Mount)
+    def _watch_for_themes(self) -> None:
+        self.theme_changed_signal.subscribe(self, lambda theme: remembered.remember(remembered.THEME, theme.name))
+
+    def current_run(self) -> Path | None:
+        """The directory of the run that is open, or under the cursor; None if there is none."""
+        raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to stop and resume where a run is meant."""
+        if action in {"launch", "stop_run", "resume_run"} and self.screen.id == LAUNCH_SCREEN:
+            return False
+        if action in {"stop_run", "resume_run"} and self.current_run() is None:
+            return None
+        return super().check_action(action, parameters)
+
+    async def action_launch(self) -> None:
+        """Open the form for a new run."""
+        # The schema that it is made of would take a tenth of the time to the first frame.
+        from .launch_screen import LaunchScreen
+
+        await self.push_screen(LaunchScreen(self.root))
+
+    async def action_stop_run(self) -> None:
+        """Open the dialog that ends a run."""
+        directory = self.current_run()
+        if directory is None:
+            return
+        state = _state(directory)
+        if state is None or state in LIVE or state is State.LOST:
+            await self.push_screen(StopScreen(directory))
+        else:
+            self.notify(f"{plain(directory.name)} is {state}: there is nothing to stop", markup=False)
+
+    def action_resume_run(self) -> None:
+        """Go on with a run that was stopped or cut off."""
+        directory = self.current_run()
+        if directory is None:
+            return
+        state = _state(directory)
+        if state is None or state in LIVE or state is State.FINISHED:
+            said = f"is {state}: only a run that was stopped, failed or lost goes on" if state else "cannot be read"
+            self.notify(f"{plain(directory.name)} {said}", severity="warning", markup=False)
+            return
+        self.notify(f"Resuming {plain(directory.name)} ...", markup=False)
+        self._resume(directory)
+
+    @work(thread=True, exit_on_error=False, group="resume")
+    def _resume(self, directory: Path) -> None:
+        worker = get_current_worker()
+        words = ["runs", "resume", str(directory), "--detach"]
+        done = commands.run(words, lambda: not worker.is_cancelled, keep=True)
+        if done is not None:
+            self.post_message(self.Resumed(directory, done))
+
+    @on(Resumed)
+    def _resumed(self, event: Resumed) -> None:
+        if event.done.succeeded:
+            self.launched.append(event.directory)
+            self.notify(f"{plain(event.directory.name)} goes on", markup=False)
+            return
+        lines = [plain(line) for line in event.done.errors.splitlines() if line.strip()]
+        self.notify("\n".join(lines), title="Not resumed", severity="error", timeout=15, markup=False)
+
+    @on(RunsStarted)
+    def _started(self, event: RunsStarted) -> None:
+        self.launched += event.directories
+        if self.screen.id == LAUNCH_SCREEN:
+            self.screen.dismiss()
+        names = ", ".join(plain(directory.name) for directory in event.directories)
+        self.notify(f"Started {names}", markup=False)
+
+    def farewell(self) -> str:
+        """A line for whoever leaves while runs that were started here go on; mostly empty."""
+        going = sum(_state(directory) in LIVE for directory in dict.fromkeys(self.launched))
+        return f"{going} run(s) keep going; `mtscale-tui --runs {self.root}` shows them again" if going else ""
+
+
+def _state(directory: Path) -> State | None:
+    try:
+        return RunDirectory(directory).state()
+    except (OSError, ValueError):
+        return None
