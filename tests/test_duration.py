@@ -24,7 +24,7 @@ def seconds(work: Work, ranks: int = 1) -> float:
 
 
 def test_the_sample_is_estimated_within_a_factor_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    # It took 3 min 23 s on a processor with 1,000 GFLOP/s in bf16.
+    # It took 3 min 23 s on a processor with bf16; another of that kind was measured at 1,000 GFLOP/s.
     monkeypatch.setattr(duration, "matmul_speed", lambda *_: 1e12)
     assert 203 / 2 < seconds(SAMPLE) < 203 * 2
 

@@ -3,8 +3,8 @@
     seconds = pieces x (operations a piece / speed + h x layers x ELEMENTWISE) + steps x (STEP + parameters x OPTIMIZER)
 
 Operations a piece: 6 a weight of the layers in training (2 where only predictions are made), and attention. What is no
-matrix product (dropout, layer norms, GELU, softmax, copies) goes with the units it touches. The constants were fitted
-on two cores of an AMD EPYC with MiniLM-L6-H384, where the estimate is within a factor of 2. Elsewhere it is a guess.
+matrix product (dropout, layer norms, GELU, softmax, copies) goes with the units it touches. The constants come from
+speeds measured on two cores of an AMD EPYC with MiniLM-L6-H384; those of GPUs are not measured. Elsewhere: a guess.
 """
 
 from __future__ import annotations
