@@ -21,11 +21,33 @@ _BLANK = 0x2800
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 # How a series is told from others besides by its colour: dots drawn, dots left out.
 _PATTERNS = ((1, 0), (4, 2), (2, 2), (1, 2), (6, 1), (1, 4))
-STYLES = ("cyan", "magenta", "yellow", "green", "red", "blue")
+STYLES = ("cyan", "magenta", "yellow", "green", "blue", "white")
 _MIN_WIDTH, _MIN_HEIGHT = 16, 4
 _SPACE_ABOVE = 0.05
-_LARGEST = 1e300
+_LARGEST, _SMALLEST_RANGE = 1e300, 1e-300
 _NAME_WIDTH = 28
+_TIME_STEPS = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    14400,
+    21600,
+    43200,
+    86400,
+    172800,
+    604800,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +78,9 @@ class _Scale:
     dots: int
 
     def dot(self, value: float) -> int:
-        return round((value - self.low) / (self.high - self.low) * (self.dots - 1))
+        """The dot of a value; what lies outside stands at the edge."""
+        place = round((value - self.low) / (self.high - self.low) * (self.dots - 1))
+        return min(max(place, 0), self.dots - 1)
 
 
 def mark(number: int) -> str:
@@ -134,8 +158,8 @@ def _held(value: float) -> float:
 def _widened(low: float, high: float, share: float) -> tuple[float, float]:
     """A range with something above and below, and never empty, however close its ends."""
     space = (high - low) * share
-    if high - low <= max(abs(low), abs(high)) * 1e-12:
-        space = abs(high) * 0.1 or 1.0
+    if high - low <= max(abs(low), abs(high)) * 1e-12 or high - low < _SMALLEST_RANGE:
+        space = max(abs(high) * 0.1, _SMALLEST_RANGE) if high else 1.0
     return low - space, high + space
 
 
@@ -188,31 +212,45 @@ def _x_label(value: float, time: bool) -> str:
     return duration(value) if time else short(value) if abs(value) >= 1e7 else f"{value:.0f}"
 
 
+def _ticks(scale: _Scale, wanted: int, smallest: float = 0.0) -> list[tuple[float, str]]:
+    """Round values within a range, about as many as wanted, with the decimals that tell them apart."""
+    span = scale.high - scale.low
+    rough = max(span / max(1, wanted), smallest)
+    power = math.pow(10.0, math.floor(math.log10(rough)))
+    step = next(multiple * power for multiple in (1, 2, 5, 10) if multiple * power >= rough * 0.999)
+    values = [n * step for n in range(math.ceil(scale.low / step), math.floor(scale.high / step) + 1)]
+    decimals = max(0, -math.floor(math.log10(step)))
+    plainly = decimals <= 5 and max(abs(scale.low), abs(scale.high)) < 1e7
+    return [(value, f"{value + 0.0:.{decimals}f}" if plainly else short(value)) for value in values]
+
+
+def _time_ticks(scale: _Scale, wanted: int) -> list[tuple[float, str]]:
+    """The same for times: whole seconds, minutes, hours, days."""
+    span = scale.high - scale.low
+    step = next((one for one in _TIME_STEPS if one * max(1, wanted) >= span), None)
+    if step is None:
+        return _ticks(scale, wanted)
+    first, last = math.ceil(scale.low / step), math.floor(scale.high / step)
+    return [(n * step, duration(n * step)) for n in range(first, last + 1)]
+
+
 def _y_labels(scale: _Scale, rows: int, log: bool) -> list[str]:
-    """A label for each row of the plot: of the lowest, the highest and some between; the others are empty."""
+    """A label for each row of the plot; most are empty."""
     labels = [""] * rows
-    wanted = max(2, min(5, rows // 3))
-    for number in range(wanted if rows > 1 else rows):
-        row = round(number * (rows - 1) / (wanted - 1))
-        from_below = scale.dots - 1 - (4 * row + 1.5)
-        labels[row] = _y_label(scale.low + (scale.high - scale.low) * from_below / (scale.dots - 1), log)
+    for value, text in _ticks(scale, min(6, max(4, rows // 3))):
+        labels[(scale.dots - 1 - scale.dot(value)) // 4] = short(_power(value)) if log else text
     return labels
 
 
 def _x_axis(scale: _Scale, margin: int, columns: int, time: bool) -> list[Text]:
     """The axis and its labels, as many as stand apart."""
+    wanted = max(1, columns // 14)
     axis, labels = ["─"] * columns, [" "] * (columns + 2)
-    wanted = max(2, min(6, columns // 12))
     end = -1
-    for number in range(wanted):
-        column = round(number * (columns - 1) / (wanted - 1))
-        text = _x_label(scale.low + (scale.high - scale.low) * (column + 0.5) / columns, time)
-        if number == 0:
-            text = _x_label(scale.low, time)
-        if number == wanted - 1:
-            text = _x_label(scale.high, time)
+    for value, text in _time_ticks(scale, wanted) if time else _ticks(scale, wanted, smallest=1.0):
+        column = scale.dot(value) // 2
         start = min(max(0, column - len(text) // 2), columns + 2 - len(text))
-        if start > end and start >= 0:
+        if start > end:
             labels[start : start + len(text)] = text
             end = start + len(text)
             axis[column] = "┴"
@@ -233,8 +271,8 @@ def _plot(
     ends: dict[tuple[int, int], tuple[str, str]] = {}
     for number, (xs, ys) in enumerate(curves):
         last = None
-        for column, low, high in _strokes(xs, ys, scales):
-            if high - low > 1 or _is_drawn(column, number):
+        for column, low, high, always in _strokes(xs, ys, scales):
+            if always or _is_drawn(column, number):
                 for dot in range(low, high + 1):
                     row, below = divmod(scales[1].dots - 1 - dot, 4)
                     dots[row][column // 2] |= _DOTS[below][column % 2]
@@ -269,31 +307,41 @@ def _put_mark(
             return
 
 
-def _strokes(xs: Sequence[float], ys: Sequence[float], scales: tuple[_Scale, _Scale]) -> Iterator[tuple[int, int, int]]:
-    """The columns of dots of a series with their lowest and highest dot; neighbours are joined, but for gaps."""
+def _strokes(
+    xs: Sequence[float], ys: Sequence[float], scales: tuple[_Scale, _Scale]
+) -> Iterator[tuple[int, int, int, bool]]:
+    """The columns of dots of a series with their lowest and highest dot; neighbours are joined, but for gaps.
+
+    The last is true of a column that must be drawn whatever the pattern: it stands alone, or a spike is in it.
+    """
     across, up = scales
-    extremes: dict[int, tuple[int, int]] = {}
-
-    def reach(column: int, dot: int) -> None:
-        low, high = extremes.get(column, (dot, dot))
-        extremes[column] = min(low, dot), max(high, dot)
-
+    lows, highs = [up.dots] * across.dots, [-1] * across.dots
+    alone = set()
     before: tuple[int, int] | None = None
     for x, y in zip(xs, ys, strict=True):
-        if not math.isfinite(y):
+        if y != y:
             before = None
             continue
         here = across.dot(x), up.dot(y)
-        if before is not None and before[0] != here[0]:
+        if before is None:
+            alone.add(here[0])
+        elif before[0] != here[0]:
+            alone.discard(before[0])
             (x0, y0), (x1, y1) = sorted([before, here])
             for column in range(x0, x1 + 1):
                 # Where the line enters and leaves the column, so that a steep one has no holes.
                 for edge in (column - 0.5, column + 0.5):
-                    reach(column, round(y0 + (y1 - y0) * min(max((edge - x0) / (x1 - x0), 0.0), 1.0)))
-        reach(*here)
+                    dot = round(y0 + (y1 - y0) * min(max((edge - x0) / (x1 - x0), 0.0), 1.0))
+                    lows[column], highs[column] = min(lows[column], dot), max(highs[column], dot)
+        column, dot = here
+        if dot < lows[column]:
+            lows[column] = dot
+        if dot > highs[column]:
+            highs[column] = dot
         before = here
-    for column in sorted(extremes):
-        yield (column, *extremes[column])
+    for column, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        if high >= 0:
+            yield column, low, high, column in alone or high - low > 1
 
 
 def label(name: str, width: int) -> str:

@@ -19,7 +19,7 @@ class ChartView(Widget, can_focus=True):
     """Shows one of several topics; which one, and how, stays when the values are read anew."""
 
     DEFAULT_CSS = """
-    ChartView { height: 1fr; border-left: solid transparent; padding: 0 1 0 0; }
+    ChartView { width: 1fr; height: 1fr; border-left: solid transparent; padding: 0 1 0 0; }
     ChartView:focus { border-left: outer $accent; }
     ChartView:ansi:focus { border-left: outer ansi_default; }
     """

@@ -30,9 +30,9 @@ class CompareScreen(Screen[None]):
 
     DEFAULT_CSS = """
     CompareScreen {
-        #scores { height: auto; max-height: 45%; }
+        #scores { height: auto; max-height: 45%; margin: 0 1; }
         #notes { padding: 0 1; height: auto; color: $text-muted; }
-        #settings { height: auto; max-height: 30%; }
+        #settings { height: auto; max-height: 30%; margin: 0 1; }
         &.-zoomed #title, &.-zoomed #scores, &.-zoomed #settings, &.-zoomed #notes { display: none; }
     }
     """

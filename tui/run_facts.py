@@ -33,6 +33,13 @@ from .topics import start_of
 
 FILE_COLUMNS = (Column("file"), Column("size", number=True))
 _BAR = 20
+_SHORT = {
+    "since start": "for",
+    "examples/s": "ex/s",
+    "pieces/s": "pieces/s",
+    "learning rate": "lr",
+    "gradient norm": "grad",
+}
 
 
 def task_columns(baseline: bool) -> list[Column]:
@@ -140,13 +147,14 @@ def task_mix(tasks: Sequence[str], series: Mapping[str, Series]) -> list[tuple[s
     return sorted(shares, key=lambda share: -share[1])
 
 
-def panel(detail: RunDetail, narrow: bool) -> Text:
-    """The facts and the task mix: in few lines, or in a column of its own."""
+def facts_line(detail: RunDetail) -> Text:
+    """The facts in one line, as far as it goes."""
+    return Text("  ".join(f"{_SHORT.get(title, title)} {value}" for title, value in facts(detail)), no_wrap=True)
+
+
+def panel(detail: RunDetail) -> Text:
+    """The facts and the task mix, one below the other."""
     mix = task_mix(detail.summary["tasks"], detail.series)
-    if narrow:
-        lines = ["  ".join(f"{title} {value}" for title, value in facts(detail))]
-        lines.append("  ".join(f"{task} {share:.0%}" for task, share in mix))
-        return Text("\n".join(line for line in lines if line))
     named = facts(detail)
     width = max((len(title) for title, _ in named), default=0)
     lines = [f"{title:<{width}}  {value}" for title, value in named]

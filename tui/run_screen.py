@@ -9,7 +9,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TabbedContent, TabPane
@@ -19,12 +19,19 @@ from mtscale.run_summary import RunSummary
 from .cells import plain
 from .chart_view import ChartView
 from .live_table import LiveTable
-from .run_facts import FILE_COLUMNS, files_table, heading, panel, task_columns, tasks_table
+from .run_facts import FILE_COLUMNS, facts_line, files_table, heading, panel, task_columns, tasks_table
 from .store import RunDetail, Snapshot
 from .text_pane import TextLines, TextPane
 from .topics import run_topics
 
-TABS = {"run": "Run", "log": "Log", "recipe": "recipe.toml", "ds_config": "ds_config.json", "files": "Files"}
+TABS = {
+    "run": "Run",
+    "numbers": "Numbers",
+    "log": "Log",
+    "recipe": "recipe.toml",
+    "ds_config": "ds_config.json",
+    "files": "Files",
+}
 WIDE = 110
 
 
@@ -37,14 +44,19 @@ class RunScreen(Screen[None]):
         TabbedContent { height: 1fr; }
         TabPane { padding: 0; height: 1fr; }
         ContentSwitcher { height: 1fr; }
-        #tasks { height: auto; max-height: 40%; }
-        #facts { padding: 0 1; height: auto; }
+        Tabs { height: 1; }
+        Underline { display: none; }
+        Tab.-active { text-style: bold reverse; }
+        #tasks { height: auto; max-height: 8; margin: 0 1; }
+        #facts { padding: 0 1; height: 1; }
+        #all-facts { padding: 0 1; }
+        #file-table { margin: 0 1; }
         #charts { height: 1fr; }
-        #top { height: auto; max-height: 50%; layout: vertical; }
+        #top { height: auto; layout: vertical; }
         #second { display: none; }
         &.-wide #top { layout: horizontal; }
-        &.-wide #tasks { width: auto; max-height: 100%; }
-        &.-wide #facts { width: 1fr; padding: 0 2; }
+        &.-wide #tasks { width: auto; max-height: 16; }
+        &.-wide #facts { width: 1fr; height: auto; max-height: 16; padding: 0 2; }
         &.-wide #second { display: block; }
         &.-zoomed #title, &.-zoomed #top, &.-zoomed Tabs { display: none; }
         &.-zoomed ChartView { display: none; }
@@ -86,6 +98,8 @@ class RunScreen(Screen[None]):
                 with Horizontal(id="charts"):
                     yield ChartView(id="first")
                     yield ChartView(id="second", first=1)
+            with TabPane(TABS["numbers"], id="numbers"), VerticalScroll():
+                yield Static("", id="all-facts", markup=False)
             with TabPane(TABS["log"], id="log"):
                 yield TextPane("train.log is empty", id="lines", follow=True)
             with TabPane(TABS["recipe"], id="recipe"):
@@ -117,7 +131,7 @@ class RunScreen(Screen[None]):
         self.query_one("#title", Static).update(heading(detail, self._baseline_runs))
         tasks = self.query_one("#tasks", LiveTable)
         tasks.show(task_columns(bool(self._baseline_runs)), tasks_table(detail, self._baseline_runs))
-        self.query_one("#facts", Static).update(panel(detail, narrow=self.size.width < WIDE))
+        self._show_facts()
         topics = run_topics(detail.summary, detail.series)
         for chart in self.query(ChartView):
             chart.show(topics)
@@ -128,14 +142,19 @@ class RunScreen(Screen[None]):
 
     def on_resize(self) -> None:
         """What stands beside the tasks on a wide screen stands under them on a narrow one."""
+        self._show_facts()
+
+    def _show_facts(self) -> None:
         if self._detail is not None:
-            self.query_one("#facts", Static).update(panel(self._detail, narrow=self.size.width < WIDE))
+            whole = panel(self._detail)
+            self.query_one("#facts", Static).update(whole if self.size.width >= WIDE else facts_line(self._detail))
+            self.query_one("#all-facts", Static).update(whole)
 
     def action_tab(self, tab: str) -> None:
         """Go to a tab, and there to what can be moved."""
         self.remove_class("-zoomed")
         self.query_one(TabbedContent).active = tab
-        targets = self.query_one(f"#{tab}").query("ChartView, TextLines, LiveTable")
+        targets = self.query_one(f"#{tab}").query("ChartView, TextLines, LiveTable, VerticalScroll")
         target = next((widget for widget in targets if widget.id != "tasks"), None)
         if target is not None:
             self.call_after_refresh(target.focus)
