@@ -56,9 +56,9 @@ async def test_a_slow_disk_does_not_hold_up_the_keys(tmp_path: Path, monkeypatch
 
     shown = threading.Event()
 
-    def slow(self: RunStore) -> object:
+    def slow(self: RunStore, seconds: float | None = None) -> object:
         shown.wait(15)
-        return read(self)
+        return read(self, seconds)
 
     monkeypatch.setattr(RunStore, "snapshot", slow)
     app = RunsApp(tmp_path)
@@ -77,7 +77,7 @@ async def test_any_size_of_terminal_is_survived(tmp_path: Path, size: tuple[int,
     app = RunsApp(tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.screen.query_one(RunsTable).row_count == 2)
-        for keys in ((), ("enter",), ("escape", "space", "k", "space", "c")):
+        for keys in ((), ("enter",), ("escape", "space", "space", "c")):
             await pilot.resize_terminal(80, 24)
             await pilot.press(*keys)
             await pilot.resize_terminal(*size)

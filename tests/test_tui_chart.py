@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from mtscale_tui.chart import Line, Options, mark, render, smooth, style
 
 
-def drawn(lines: Sequence[Line], width: int = 40, height: int = 9, options: Options = Options()) -> list[str]:
-    return [line.plain.rstrip() for line in render(lines, width, height, options)]
+def drawn(lines: Sequence[Line], width: int = 40, height: int = 9, options: Options | None = None) -> list[str]:
+    return [line.plain.rstrip() for line in render(lines, width, height, options or Options())]
 
 
 def dots(chart: Sequence[str]) -> list[list[bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_first_reading_in_parts_shows_runs_before_their_scores(tmp_path: Path,
         assert len(seen) < 20
     assert len(seen) > 2
     names_seen = [{summary["dir"] for summary in snapshot.runs} for snapshot in seen]
-    assert all(before <= after for before, after in zip(names_seen, names_seen[1:], strict=False))
+    assert all(before <= after for before, after in pairwise(names_seen))
     assert seen[-1] == RunStore(tmp_path).snapshot()
     assert seen[-1].runs[0]["macro"] == 0.79
 

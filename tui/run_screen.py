@@ -59,8 +59,8 @@ class RunScreen(Screen[None]):
         &.-wide #facts { width: 1fr; height: auto; max-height: 16; padding: 0 2; }
         &.-wide #second { display: block; }
         &.-zoomed #title, &.-zoomed #top, &.-zoomed Tabs { display: none; }
-        &.-zoomed ChartView { display: none; }
-        &.-zoomed ChartView:focus { display: block; }
+        &.-zoomed #charts > ChartView { display: none; }
+        &.-zoomed #charts > ChartView:focus { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

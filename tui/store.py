@@ -131,33 +131,36 @@ class RunStore:
             return Snapshot((), f"cannot read {self._root}: {error.strerror}")
         signatures = {path: signature for path in paths if (signature := _signature(path))[0] != _MISSING}
         self._known = {path: known for path, known in self._known.items() if path in signatures}
-        unreadable = self._look(signatures, deadline)
+        unreadable, unseen = self._look(signatures, deadline)
         waiting = [path for path, known in self._known.items() if not known.whole]
         # The newest runs come first in the table: theirs are the scores that are looked for.
         waiting.sort(key=lambda path: self._known[path].summary["created"], reverse=True)
         for path in waiting:
             unreadable += not self._read_scores(path, self._known[path])
-            # Looked at after the first, so that a slow disk too is read to the end some time.
             if deadline is not None and time.monotonic() >= deadline:
                 break
         runs = sorted((known.summary for known in self._known.values()), key=_created, reverse=True)
-        unseen = len(signatures) - len(self._known) - unreadable
         pending = unseen + sum(not known.whole for known in self._known.values())
         problem = f"{unreadable} unreadable" if unreadable else ""
         return Snapshot(tuple(runs), problem, pending, dict(self._times_left()))
 
-    def _look(self, signatures: Mapping[str, Signature], deadline: float | None) -> int:
-        """Learn what runs there are and in which state; how many could not be read."""
-        unreadable = 0
+    def _look(self, signatures: Mapping[str, Signature], deadline: float | None) -> tuple[int, int]:
+        """Learn what runs there are and in which state; how many could not be read, and how many were left."""
+        unreadable = unseen = 0
+        late = False
         for path, signature in signatures.items():
             known = self._known.get(path)
             if known is not None and known.signature == signature:
                 if known.summary["state"] in LIVE:
                     # A process may be gone, or silent, without any file having changed.
                     unreadable += not self._look_again(path, known)
-            elif deadline is None or time.monotonic() < deadline:
+            elif late:
+                unseen += 1
+            else:
                 unreadable += not self._look_at(path, signature)
-        return unreadable
+                # Asked after the first, so that a slow disk too is read to the end some time.
+                late = deadline is not None and time.monotonic() >= deadline
+        return unreadable, unseen
 
     def _look_at(self, path: str, signature: Signature) -> bool:
         before = self._known.get(path)
