@@ -37,17 +37,18 @@ class Series:
 
     def put(self, step: int, epoch: int, time: float, value: float) -> None:
         """Add a value; of two of one step the later one counts."""
-        if not self.steps or step > self.steps[-1]:
-            self.steps.append(step)
+        steps = self.steps
+        if not steps or step > steps[-1]:
+            steps.append(step)
             self.epochs.append(epoch)
             self.times.append(time)
             self.values.append(value)
             return
-        place = bisect_left(self.steps, step)
-        if self.steps[place] == step:
+        place = bisect_left(steps, step)
+        if steps[place] == step:
             self.epochs[place], self.times[place], self.values[place] = epoch, time, value
         else:
-            self.steps.insert(place, step)
+            steps.insert(place, step)
             self.epochs.insert(place, epoch)
             self.times.insert(place, time)
             self.values.insert(place, value)
@@ -77,6 +78,7 @@ class EventLog:
 
     def _begin(self) -> None:
         self._series: dict[str, Series] = {}
+        self._kept: dict[str, bool] = {}
         self._offset = 0
         self._before = b""
         self._file: tuple[int, int] | None = None
@@ -129,7 +131,7 @@ class EventLog:
                 if not self._training:
                     continue
             try:
-                raw = json.loads(line)
+                raw = json.loads(line.decode())
                 self._put(raw["time"], raw["step"], raw["epoch"], raw["kind"], raw["values"])
             # RunDirectory.events passes over such lines too.
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -144,9 +146,12 @@ class EventLog:
         step, epoch = array("q", (step, epoch))
         time = float(time)
         for name, value in values.items():
-            if self._wanted is None or self._wanted(name):
-                if name not in self._series:
+            kept = self._kept.get(name)
+            if kept is None:
+                kept = self._kept[name] = self._wanted is None or self._wanted(name)
+                if kept:
                     self._series[name] = Series()
+            if kept:
                 self._series[name].put(step, epoch, time, float(value))
 
     def seconds_per_step(self) -> float | None:
