@@ -71,10 +71,15 @@ class RunsApp(App[None]):
     def _read(self) -> None:
         """Read every two seconds, and at once when a run is opened; a long first reading in short turns."""
         worker = get_current_worker()
+        snapshot = self._store.snapshot(SLICE_SECONDS / 2)
+        before = None
         while not worker.is_cancelled:
             watched = self._watched
             details = self._store.details(watched)
-            snapshot = self._store.snapshot(SLICE_SECONDS)
+            # Who opens a run is shown it at once, beside the runs as they were last read.
+            if watched == before:
+                snapshot = self._store.snapshot(SLICE_SECONDS)
+            before = watched
             self._shown.clear()
             self.post_message(self.Refreshed(snapshot, details, watched))
             # What is read faster than it can be shown would hold up the keys.

@@ -49,11 +49,13 @@ class ChartView(Widget, can_focus=True):
         self._log = False
         self._time = False
         self._cursor: int | None = None
+        self._drawn: tuple[object, Text] | None = None
 
     def show(self, topics: Sequence[Topic]) -> None:
         """Show these values."""
         if list(topics) != list(self._topics):
             self._topics = topics
+            self._drawn = None
             self.refresh()
 
     @property
@@ -73,8 +75,14 @@ class ChartView(Widget, can_focus=True):
         return [curve.line(self._time) for curve in curves]
 
     def render(self) -> Text:
+        """The chart as it was last drawn, if nothing has changed: a screen asks for it more often than that."""
+        asked = (self.size, self._title, self._alone, self._smoothing, self._log, self._time, self._cursor)
+        if self._drawn is None or self._drawn[0] != asked:
+            self._drawn = (asked, self._draw(*self.size))
+        return self._drawn[1]
+
+    def _draw(self, width: int, height: int) -> Text:
         """A line that says what is shown and how, and the chart."""
-        width, height = self.size
         how = ["time" if self._time else "steps"]
         if self._smoothing:
             how.append(f"smoothed {self._smoothing:g}")
