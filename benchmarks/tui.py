@@ -199,17 +199,19 @@ class Session:
         return {"scores": scores, "refresh": refreshes, "open": opened, "keys": self._keys, "memory": peak[0]}
 
     async def _press(self) -> None:
-        """Move the cursor down, and note how long it takes until it stands on the next row."""
+        """Move the cursor down and up, and note how long it takes until it stands on the other row."""
         table = self._app.screen.query_one(RunsTable)
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_KEYS)
-            before, count = table.cursor_row, table.row_count
+            before = table.cursor_row
+            if table.row_count < 2:
+                continue
             began = time.perf_counter()
-            self._app.post_message(events.Key("j", "j"))
-            while count and table.cursor_row == before:
+            key = "k" if before else "j"
+            self._app.post_message(events.Key(key, key))
+            while table.cursor_row == before:
                 await asyncio.sleep(0.001)
-            if count:
-                self._keys.append(time.perf_counter() - began)
+            self._keys.append(time.perf_counter() - began)
 
     async def _open(self, pilot: Pilot[None]) -> float:
         began = time.perf_counter()

@@ -101,6 +101,11 @@ def frame(app: App[None]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def body(app: App[None]) -> str:
+    """The screen as plain text, but for the footer: which keys fit there is not the screen's doing."""
+    return frame(app).rpartition("\n")[0]
+
+
 async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
     """Wait until the screen has come to show something."""
     end = time.monotonic() + 15

@@ -15,7 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 
 from mtscale import names
-from tests.terminal import RECIPE, TASKS, cells, event, frame, make_run, text_of, until
+from tests.terminal import RECIPE, TASKS, body, cells, event, make_run, text_of, until
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=["80x24", "120x40", "200x60"])
 
@@ -50,7 +50,7 @@ async def test_tasks_by_runs(tmp_path: Path, size: tuple[int, int], snapshot: Sn
         assert setting_rows(screen) == [["seed", "1", "4"], ["refine.learning_rate", "0.0003", "0.0001"]]
         assert [line.name for line in screen.query_one(ChartView).lines] == ["A low", "B high"]
         await pilot.pause()
-        assert frame(app) == snapshot
+        assert body(app) == snapshot
 
 
 async def test_the_baseline_comes_first(tmp_path: Path) -> None:

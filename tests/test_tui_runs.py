@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from mtscale.runs import State, Status
-from tests.terminal import cells, frame, make_run, text_of, until
+from tests.terminal import body, cells, frame, make_run, text_of, until
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=["80x24", "120x40", "200x60"])
 
@@ -54,7 +54,7 @@ async def test_runs_newest_first(
         ]
         assert table.has_focus
         await pilot.pause()
-        assert frame(app) == snapshot
+        assert body(app) == snapshot
 
 
 async def test_changes_show_and_the_cursor_stays_on_its_run(tmp_path: Path, quick: None) -> None:
@@ -164,7 +164,7 @@ async def test_seeds_fold_to_their_mean(
         await pilot.press("space")
         assert column(pilot, "") == ["* ", "  "]
         assert "3 marked" in text_of(pilot, "#title")
-        assert frame(app) == snapshot
+        assert body(app) == snapshot
         await pilot.press("F")
         assert column(pilot, "") == ["* ", "* ", "* ", "  "]
         await pilot.press("g", "space", "F")
