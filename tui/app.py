@@ -78,7 +78,7 @@ class RunsApp(App[None]):
             details = self._store.details(watched)
             # Who opens a run is shown it at once, beside the runs as they were last read.
             if watched == before:
-                snapshot = self._store.snapshot(SLICE_SECONDS)
+                snapshot = self._store.snapshot(2 * SLICE_SECONDS)
             before = watched
             self._shown.clear()
             self.post_message(self.Refreshed(snapshot, details, watched))

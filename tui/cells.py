@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from rich.text import Text
@@ -100,7 +100,7 @@ def progress(summary: RunSummary) -> str:
 
 def run_name(summary: RunSummary) -> str:
     """The name of the run, which is that of its directory."""
-    return plain(Path(summary["dir"]).name)
+    return plain(os.path.basename(summary["dir"]))
 
 
 def chose_on_dev(summary: RunSummary) -> bool:

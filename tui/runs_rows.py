@@ -22,6 +22,7 @@ _URGENT = (
     *(State.RUNNING, State.QUEUED, State.STOPPED, State.FINISHED),
 )
 NEWEST = "newest"
+UNMARKED = Cell("  ", "bold")
 
 Members = tuple[RunSummary, ...]
 
@@ -161,6 +162,8 @@ def _cells(members: Members, tasks: Sequence[str], time: str) -> list[Cell]:
 
 def mark_cell(members: Members, marked: Set[str], baseline: Set[str]) -> Cell:
     """Whether a row is marked, wholly or in part, and whether it is the baseline."""
+    if not marked and not baseline:
+        return UNMARKED
     chosen = sum(member["dir"] in marked for member in members)
     mark = "*" if chosen == len(members) else "+" if chosen else " "
     return Cell(mark + ("B" if all(member["dir"] in baseline for member in members) else " "), "bold")

@@ -127,19 +127,16 @@ class RunsScreen(Screen[None]):
 
     def _title(self, snapshot: Snapshot) -> Text:
         live = sum(summary["state"] in LIVE for summary in snapshot.runs)
-        sort = "" if self._view == View(sort=self._view.sort) and self._view.sort == NEWEST else self._sorted()
+        sort = f"by {self._view.sort}{', backwards' if self._view.backwards else ''}"
         parts = (
             f"mtscale  {plain(str(self._root))}",
             f"{len(snapshot.runs)} runs, {live} live",
             f"reading {snapshot.pending}" if snapshot.pending else "",
             snapshot.problem,
             f"{len(self._view.marked)} marked" if self._view.marked else "",
-            sort,
+            "" if sort == f"by {NEWEST}" else sort,
         )
         return Text("  ".join(plain(part) for part in parts if part))
-
-    def _sorted(self) -> str:
-        return f"by {self._view.sort}{', backwards' if self._view.backwards else ''}"
 
     def _mark(self, key: str) -> Cell:
         return mark_cell(self._rows[key], self._view.marked, self._view.baseline)
