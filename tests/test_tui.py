@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 from mtscale_tui.app import RunsApp, main, one_frame
 from mtscale_tui.chart_view import ChartView
+from mtscale_tui.compare_screen import CompareScreen
 from mtscale_tui.run_screen import RunScreen
 from mtscale_tui.runs_screen import RunsScreen, RunsTable
 from mtscale_tui.store import RunStore
 from textual.binding import Binding
+from textual.screen import Screen
 from textual.widgets import HelpPanel
 
 from tests.terminal import cells, make_run, text_of, until
@@ -75,11 +78,21 @@ async def test_any_size_of_terminal_is_survived(tmp_path: Path, size: tuple[int,
     make_run(tmp_path, "one", seed=1)
     make_run(tmp_path, "two", seed=2)
     app = RunsApp(tmp_path)
+
+    def shows(expected: type[Screen[None]]) -> bool:
+        return isinstance(app.screen, expected)
+
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.screen.query_one(RunsTable).row_count == 2)
-        for keys in ((), ("enter",), ("escape", "space", "space", "c")):
-            await pilot.resize_terminal(80, 24)
+        steps: list[tuple[tuple[str, ...], type[Screen[None]]]] = [
+            ((), RunsScreen),
+            (("enter",), RunScreen),
+            (("escape",), RunsScreen),
+            (("space", "space", "c"), CompareScreen),
+        ]
+        for keys, expected in steps:
             await pilot.press(*keys)
+            await until(pilot, partial(shows, expected))
             await pilot.resize_terminal(*size)
             await pilot.pause()
             await pilot.resize_terminal(80, 24)

@@ -53,6 +53,7 @@ class RunsTable(LiveTable):
 class RunsScreen(Screen[None]):
     """All runs; posts ``Opened`` when one is chosen and ``Compared`` when several are."""
 
+    DEFAULT_CSS = "RunsScreen #title { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter"),
         Binding("escape", "drop_filter", "Drop filter"),
@@ -129,12 +130,13 @@ class RunsScreen(Screen[None]):
         live = sum(summary["state"] in LIVE for summary in snapshot.runs)
         sort = f"by {self._view.sort}{', backwards' if self._view.backwards else ''}"
         parts = (
-            f"mtscale  {plain(str(self._root))}",
+            "mtscale",
             f"{len(snapshot.runs)} runs, {live} live",
             f"reading {snapshot.pending}" if snapshot.pending else "",
             snapshot.problem,
             f"{len(self._view.marked)} marked" if self._view.marked else "",
             "" if sort == f"by {NEWEST}" else sort,
+            str(self._root),
         )
         return Text("  ".join(plain(part) for part in parts if part))
 
