@@ -75,6 +75,16 @@ async def test_changes_show_and_the_cursor_stays_on_its_run(tmp_path: Path, quic
         assert table_of(pilot).row_at_cursor == str(tmp_path / "one")
 
 
+async def test_the_cursor_waits_above_all_runs_until_it_is_moved(tmp_path: Path, quick: None) -> None:
+    make_run(tmp_path, "one", seed=1)
+    app = RunsApp(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "one")
+        make_run(tmp_path, "two", seed=2)
+        await shows(pilot, "two", "one")
+        assert table_of(pilot).row_at_cursor == str(tmp_path / "two")
+
+
 async def test_broken_and_vanishing_runs_are_survived(tmp_path: Path, quick: None) -> None:
     make_run(tmp_path, "good", seed=1)
     doomed = make_run(tmp_path, "doomed", seed=2)

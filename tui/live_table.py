@@ -84,9 +84,10 @@ class LiveTable(ScrollView, can_focus=True):
         self._rows: dict[str, Cells] = {}
         self._keys: list[str] = []
         self._widths: list[int] = []
+        self._moved = False
 
     def show(self, columns: Sequence[Column], rows: Mapping[str, Cells]) -> None:
-        """Show these rows; the cursor stays on its row as long as that is there."""
+        """Show these rows; the cursor stays on its row as long as that is there, or above all until it is moved."""
         if tuple(columns) == self._columns and rows == self._rows and list(rows) == self._keys:
             return
         current = self.row_at_cursor
@@ -99,7 +100,7 @@ class LiveTable(ScrollView, can_focus=True):
                     widths[number] = width
         self._widths = widths
         self.virtual_size = Size(sum(widths) + _GAP * len(widths), len(self._keys) + 1)
-        if current in self._rows:
+        if self._moved and current in self._rows:
             place = self._keys.index(current)
             if place != self.cursor_row:
                 # Rows came or went above: the row under the cursor stays at its height on the screen.
@@ -179,6 +180,7 @@ class LiveTable(ScrollView, can_focus=True):
     def action_move(self, rows: int) -> None:
         """Move the cursor, or the rows of a table without one."""
         if self._cursor == "row":
+            self._moved = True
             self.cursor_row = min(max(0, self.cursor_row + rows), max(0, len(self._keys) - 1))
         else:
             self.scroll_relative(y=rows, animate=False)
@@ -208,4 +210,5 @@ class LiveTable(ScrollView, can_focus=True):
             return
         if row == self.cursor_row and event.chain > 1:
             self.action_choose()
+        self._moved = True
         self.cursor_row = row
