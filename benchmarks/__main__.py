@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, dev_scores, heads, peaks, ranks, reading, rows, start_up, stock_trainer
+from benchmarks import bare_loop, dev_scores, heads, peaks, ranks, reading, rows, start_up, stock_trainer, tui
 from benchmarks.results import Report, Result
 from mtscale.corpora.catalogue import data_folder
 from mtscale.training.tables import table
@@ -28,6 +28,7 @@ MEASURES: Mapping[str, Callable[[Path | None], Report]] = {
     "ranks": ranks.measure,
     "start_up": start_up.measure,
     "reading": reading.measure,
+    "tui": tui.measure,
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from mtscale import names
+from mtscale.event_log import EventLog, Series
 from mtscale.runs import Event, RunDirectory
 
 
@@ -64,22 +65,35 @@ def history(events: Iterable[Event]) -> dict[str, list[Point]]:
     return series
 
 
-def _last(series: Mapping[str, list[Point]], name: str) -> float | None:
-    points = series.get(name)
-    return points[-1]["value"] if points else None
+def is_summarized(name: str) -> bool:
+    """Whether a summary needs the values of a name."""
+    return name.endswith((f"/{names.SCORE}", f"/{names.FLOOR}"))
 
 
-def _best_epoch(series: Mapping[str, list[Point]], task: str, split: str) -> int | None:
-    points = series.get(names.metric(split, task, names.SCORE))
-    return max(points, key=lambda point: point["value"])["epoch"] if points else None
+def read_scores(run: RunDirectory) -> Mapping[str, Series]:
+    """The series that a summary is made of."""
+    log = EventLog(run.path, training=False, wanted=is_summarized)
+    while log.read():
+        pass
+    return log.series
 
 
-def _floor(series: Mapping[str, list[Point]], task: str) -> float | None:
+def _last(series: Mapping[str, Series], name: str) -> float | None:
+    found = series.get(name)
+    return found.values[-1] if found else None
+
+
+def _best_epoch(series: Mapping[str, Series], task: str, split: str) -> int | None:
+    found = series.get(names.metric(split, task, names.SCORE))
+    return found.epochs[max(range(len(found)), key=found.values.__getitem__)] if found else None
+
+
+def _floor(series: Mapping[str, Series], task: str) -> float | None:
     on_test = _last(series, names.metric("test", task, names.FLOOR))
     return on_test if on_test is not None else _last(series, names.metric("dev", task, names.FLOOR))
 
 
-def _task_scores(series: Mapping[str, list[Point]], task: str, chosen_on: str) -> TaskScores:
+def _task_scores(series: Mapping[str, Series], task: str, chosen_on: str) -> TaskScores:
     kept = _last(series, names.best(task, chosen_on))
     by_split = {split: _last(series, names.metric(split, task, names.SCORE)) for split in ("dev", "test")}
     if kept is not None:
@@ -92,13 +106,14 @@ def _task_scores(series: Mapping[str, list[Point]], task: str, chosen_on: str) -
     )
 
 
-def summarize(run: RunDirectory) -> RunSummary:
+def summarize(run: RunDirectory, series: Mapping[str, Series] | None = None) -> RunSummary:
     """The row of one run. The scores are the kept epoch's, or the latest while none is kept.
 
-    ``macro`` is that of the split on which the protocol chooses (``names.chosen_on``).
+    ``macro`` is that of the split on which the protocol chooses (``names.chosen_on``). ``series`` is what was read of
+    its events already.
     """
     record, status = run.record, run.status
-    series = history(run.events())
+    series = read_scores(run) if series is None else series
     chosen_on = names.chosen_on(record.protocol)
     scores = {task: _task_scores(series, task, chosen_on) for task in record.tasks}
     return RunSummary(

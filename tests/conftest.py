@@ -37,6 +37,13 @@ def _own_logger() -> Iterator[None]:
     logger.setLevel(level)
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal app reads often enough for a test to wait for it."""
+    monkeypatch.setattr("mtscale_tui.app.REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr("mtscale_tui.app.SLICE_SECONDS", 0.04)
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a BERT of 2 layers and 32 units with a lower-casing tokenizer, its weights drawn from one seed."""

@@ -147,3 +147,15 @@ def test_a_start_is_seen_from_outside_and_by_parts(tmp_path: Path) -> None:
     packages = start_up.imports("mtscale.recipe")
     assert packages["pydantic"] > 0
     assert "torch" not in packages
+
+
+@pytest.mark.slow
+def test_the_terminal_app_is_timed_while_runs_grow() -> None:
+    from benchmarks import tui
+
+    report = tui.measure(None, runs=12, points=20, starts=1)
+    assert report.results.keys() == {
+        *("tui_first_frame_seconds", "tui_first_scores_seconds", "tui_refresh_seconds"),
+        *("tui_open_seconds", "tui_memory_mib", "tui_key_wait_seconds"),
+    }
+    assert all(is_sane(result) for result in report.results.values())

@@ -26,6 +26,7 @@ WATCHING = (
     "mtscale.ds_config",
     "mtscale.names",
     "mtscale.runs",
+    "mtscale.event_log",
     "mtscale.run_summary",
     "mtscale.processes",
     "mtscale_tui.app",

@@ -28,7 +28,7 @@ from mtscale import processes, recipe
 from mtscale.errors import ConfigError
 from mtscale.runs import LIVE, State
 from tests.lab import ROOT, SECONDS, Lab
-from tests.test_tui import SIZES, make_run, text_of, until
+from tests.terminal import SIZES, make_run, text_of, until
 
 PLAN = {
     "family": "f",
@@ -180,7 +180,7 @@ async def test_the_form_judges_while_one_types(tmp_path: Path, size: tuple[int, 
     async with app.run_test(size=size) as pilot:
         screen = await open_form(pilot)
         assert len(screen.query(Field)) == 6 + len(form.SETTINGS)
-        assert screen.query_one(f"#{field_id('refine.epochs')} Input", Input).placeholder == "4"
+        assert screen.query_one(f"#{field_id('refine.epochs')} Input", Input).placeholder == "3"
         help_text = below(pilot, "refine.epochs")
         await type_into(pilot, "refine.epochs", "0")
         assert below(pilot, "refine.epochs") == "! Input should be greater than or equal to 1, found 0"

@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from mtscale.runs import RunDirectory, RunProcess, State, Status, process_start
-from tests.test_tui import SIZES, make_run, text_of, until
+from tests.terminal import SIZES, make_run, text_of, until
 
 
 @pytest.fixture(autouse=True)

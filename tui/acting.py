@@ -15,9 +15,9 @@ from textual.worker import get_current_worker
 from mtscale.runs import LIVE, RunDirectory, State
 
 from . import commands, remembered
+from .cells import plain
 from .messages import LAUNCH_SCREEN, RunsStarted
 from .stop_screen import StopScreen
-from .store import plain
 
 
 class ActingApp(App[None]):

@@ -22,10 +22,10 @@ from mtscale import recipe
 from mtscale.errors import ConfigError
 
 from . import commands, form, remembered
+from .cells import plain
 from .form import DATA, DS_CONFIG, RECIPE, RUN, SEEDS, Answers, Setting
 from .messages import LAUNCH_SCREEN, RunsStarted
 from .plan import findings_text, plan_text
-from .store import plain
 
 STARTING, CHECKING = "starting", "checking"
 FITTING = "the shipped one that fits this machine"

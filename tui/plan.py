@@ -6,7 +6,7 @@ import json
 
 from mtscale.durations import duration_text
 
-from .store import plain
+from .cells import plain
 
 MOST_FINDINGS = 8
 _SEVERITIES = ("error", "warning", "note")

@@ -23,8 +23,7 @@ from mtscale.durations import duration_text
 from mtscale.runs import LIVE, RunDirectory, RunProcess, State
 
 from . import commands
-from .runs_screen import state_text
-from .store import plain
+from .cells import plain, state_text
 
 LOOK_SECONDS = 1.0
 SLICE_SECONDS = 0.1
