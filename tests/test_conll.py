@@ -241,7 +241,9 @@ def in_scheme(mentions: list[tuple[str, int]], scheme: str) -> list[str]:
     return written
 
 
-WORD = st.text(st.characters(exclude_categories=["Cs", "Z"], exclude_characters="\r\n\t"), min_size=1).filter(str.strip)
+WORD = st.text(st.characters(exclude_categories=["Cs", "Z"], exclude_characters="\r\n\t"), min_size=1).filter(
+    lambda word: word.strip() and word != "-DOCSTART-"
+)
 MENTIONS = st.lists(st.tuples(st.sampled_from(["O", "Chemical", "Disease"]), st.integers(1, 3)), min_size=1, max_size=6)
 
 
