@@ -90,6 +90,11 @@ def ranks(processes: Sequence[RunProcess]) -> list[RunProcess]:
     return [process for process in processes if process.role.startswith("rank ")]
 
 
+def listed(processes: Sequence[RunProcess]) -> str:
+    """Processes in words: what each does, and its id."""
+    return ", ".join(f"{process.role} ({process.pid})" for process in processes) or "no process"
+
+
 def require_own(run: RunDirectory) -> None:
     """Refuse to touch what is not this host's and this user's, or a queued run whose processes train another one.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mtscale import names, processes
 from mtscale.errors import EXIT_FAILED, EXIT_FINISHED, ConfigError, MtscaleError
 from mtscale.run_summary import RunSummary, history, summarize
-from mtscale.runs import LIVE, RunDirectory, RunProcess, State, find_run, list_runs
+from mtscale.runs import LIVE, RunDirectory, State, find_run, list_runs
 from mtscale.tracking.repair import repair
 from mtscale.tracking.replay import replay
 from mtscale.training import job
@@ -138,7 +138,7 @@ def _stop(options: argparse.Namespace) -> int:
         return _kill(run)
     if options.terminate:
         asked = processes.terminate(run)
-        print(f"{run.path}: SIGTERM sent to {_told(asked)}; it ends with its next step and a checkpoint")
+        print(f"{run.path}: SIGTERM sent to {processes.listed(asked)}; it ends with its next step and a checkpoint")
         return EXIT_FINISHED
     run.stop_file.touch(mode=0o600)
     print(f"{run.path}: asked to stop; it ends with its next step and a checkpoint, and `mtscale runs resume` goes on")
@@ -148,15 +148,11 @@ def _stop(options: argparse.Namespace) -> int:
 def _kill(run: RunDirectory) -> int:
     before = processes.living(run)
     if left := processes.kill(run):
-        raise MtscaleError(f"{run.path}: still alive after SIGKILL: {_told(left)}")
-    print(f"{run.path}: killed {_told(before)}; `mtscale runs resume` goes on from its last checkpoint")
+        raise MtscaleError(f"{run.path}: still alive after SIGKILL: {processes.listed(left)}")
+    print(f"{run.path}: killed {processes.listed(before)}; `mtscale runs resume` goes on from its last checkpoint")
     if run.state() is State.LOST:
         _tell_mirror(run, repair(run, State.STOPPED, "killed on request"))
     return EXIT_FINISHED
-
-
-def _told(found: Sequence[RunProcess]) -> str:
-    return ", ".join(f"{process.role} ({process.pid})" for process in found) or "no process"
 
 
 def _repair(options: argparse.Namespace) -> int:
@@ -181,7 +177,7 @@ def _resume(options: argparse.Namespace) -> int:
     if state in LIVE or state is State.FINISHED:
         raise ConfigError(f"{run.path} is {state}: only a run that was stopped, failed or lost can be resumed")
     if alive := processes.living(run) if state is State.LOST else []:
-        raise ConfigError(f"{run.path}: {_told(alive)} still alive; `mtscale runs stop --kill` ends them")
+        raise ConfigError(f"{run.path}: {processes.listed(alive)} still alive; `mtscale runs stop --kill` ends them")
     runs = run.path.parent.resolve()
     if options.detach:
         pid = detach(["runs", "resume", str(run.path.resolve())], run.path.resolve())

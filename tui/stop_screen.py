@@ -97,8 +97,7 @@ def describe(name: str, seen: Sight | None) -> Text:
         text.append(f"\nIt runs on {plain(seen.host)}: from here it can only be watched, or asked to stop.")
     elif seen.alive:
         ranks = len(processes.ranks(seen.alive))
-        listed = ", ".join(f"{process.role} ({process.pid})" for process in seen.alive)
-        text.append(f"\n{ranks} rank(s) alive; processes: {plain(listed)}")
+        text.append(f"\n{ranks} rank(s) alive; processes: {plain(processes.listed(seen.alive))}")
     elif seen.state is State.LOST:
         text.append("\nNo process is alive. Repair writes that it failed, here and in MLflow.")
     else:

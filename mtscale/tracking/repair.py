@@ -23,10 +23,7 @@ def repair(run: RunDirectory, state: State = State.FAILED, why: str = DIED) -> b
     if found is not State.LOST:
         raise ConfigError(f"{run.path} is {found}: only a lost run can be repaired")
     if left := processes.living(run):
-        raise ConfigError(
-            f"{run.path}: {', '.join(f'{process.role} ({process.pid})' for process in left)} still alive; "
-            "`mtscale runs stop --kill` ends them"
-        )
+        raise ConfigError(f"{run.path}: {processes.listed(left)} still alive; `mtscale runs stop --kill` ends them")
     run.write_status(run.status.model_copy(update={"state": state, "message": why, "time": time.time()}))
     # A run that never started has nothing to show there.
     return replay(run) if run.record.started else True
