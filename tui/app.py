@@ -96,6 +96,9 @@ class RunsApp(ActingApp):
     @on(Refreshed)
     def _show(self, event: Refreshed) -> None:
         self._shown.set()
+        # While the app ends its screens lose their widgets one by one.
+        if not self.is_running:
+            return
         for screen in self.screen_stack:
             if isinstance(screen, RunsScreen):
                 screen.show(event.snapshot)
