@@ -12,7 +12,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, dev_scores, heads, peaks, ranks, reading, rows, start_up, stock_trainer, tui
+from benchmarks import (
+    bare_loop,
+    dev_scores,
+    heads,
+    peaks,
+    ranks,
+    reading,
+    regularisation,
+    rows,
+    start_up,
+    stock_trainer,
+    tui,
+)
 from benchmarks.results import Report, Result
 from mtscale.corpora.catalogue import data_folder
 from mtscale.training.tables import table
@@ -23,6 +35,7 @@ MEASURES: Mapping[str, Callable[[Path | None], Report]] = {
     "stock_trainer": stock_trainer.measure,
     "dev_scores": dev_scores.measure,
     "bare_loop": bare_loop.measure,
+    "regularisation": regularisation.measure,
     "heads": heads.measure,
     "rows": rows.measure,
     "ranks": ranks.measure,

@@ -1,4 +1,4 @@
-"""Private resident memory of this process: what is its own and not the page cache of a mapped file."""
+"""Private resident memory of a process: what is its own and not the page cache of a mapped file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 _SECONDS_BETWEEN = 0.01
 
 
-def rss_anon() -> float:
-    """RssAnon of this process in MiB."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+def rss_anon(process: int | str = "self") -> float:
+    """RssAnon of this process, or of the one with that pid, in MiB."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1024
-    raise OSError("no RssAnon in /proc/self/status")
+    raise OSError(f"no RssAnon in /proc/{process}/status")
 
 
 @contextmanager
-def peak_memory() -> Iterator[list[float]]:
-    """The peak of RssAnon in MiB so far, as the one member of a list."""
+def peak_memory(process: int | str = "self", seconds_between: float = _SECONDS_BETWEEN) -> Iterator[list[float]]:
+    """The peak of RssAnon in MiB so far, as the one member of a list; the process outlives the block."""
     peak, ended = [0.0], threading.Event()
 
     def sample() -> None:
-        while not ended.wait(_SECONDS_BETWEEN):
-            peak[0] = max(peak[0], rss_anon())
+        while not ended.wait(seconds_between):
+            peak[0] = max(peak[0], rss_anon(process))
 
     thread = threading.Thread(target=sample)
     thread.start()

@@ -62,6 +62,11 @@ class Worker:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def steps(self, count: int) -> list[Step]:
         """The next steps, once they are done."""
         assert self._process.stdin is not None

@@ -35,6 +35,7 @@ from transformers import (
 )
 
 from benchmarks import workload
+from benchmarks.memory import peak_memory
 from benchmarks.processes import Step, Worker
 from benchmarks.results import Report, Result, ratio
 from benchmarks.turns import Turns
@@ -55,6 +56,8 @@ SIDES = {
 }
 # Without the processor's instructions a product in bf16 takes up to a hundred times as long as one in fp32.
 STEPS_OF_EMULATED_BF16 = 2
+# Looking at three processes must not take their time.
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class StockModel(nn.Module):
@@ -210,6 +213,10 @@ def measure(data_root: Path | None, blocks: int = BLOCKS, steps: int = STEPS) ->
     done: dict[str, list[list[Step]]] = {side: [] for side in SIDES}
     with contextlib.ExitStack() as stack:
         workers = {side: stack.enter_context(Worker(*command, *place)) for side, command in SIDES.items()}
+        peaks = {
+            side: stack.enter_context(peak_memory(worker.pid, SECONDS_BETWEEN_LOOKS))
+            for side, worker in workers.items()
+        }
         for side, worker in workers.items():
             if side != "bf16" or has_bf16:
                 worker.steps(WARM_UP)
@@ -219,12 +226,13 @@ def measure(data_root: Path | None, blocks: int = BLOCKS, steps: int = STEPS) ->
                     done[side].append(worker.steps(steps))
                 elif block < STEPS_OF_EMULATED_BF16:
                     done[side].append(worker.steps(1))
+        memory = {side: peak[0] for side, peak in peaks.items()}
     how = (
         f"{blocks * steps} of the {len(work.epoch(SEED)):,} steps of an epoch, drawn by seed {SEED}, "
         f"{work.recipe.name}, {work.recipe.encoder.name} encoder, batch {work.recipe.refine.batch_size}, dropout 0.1, "
         f"{blocks} alternating blocks"
     )
-    return Report(_ratios(done, how, has_bf16=has_bf16), {f"Training: {how}": _table(work, done)})
+    return Report(_ratios(done, how, has_bf16=has_bf16), {f"Training: {how}": _table(work, done, memory)})
 
 
 def _ratios(done: Mapping[str, list[list[Step]]], how: str, *, has_bf16: bool) -> dict[str, Result]:
@@ -252,8 +260,8 @@ def _seconds_per_piece(blocks: Sequence[Sequence[Step]]) -> float:
     return sum(step.seconds for step in steps) / sum(step.padded for step in steps)
 
 
-def _table(work: Workload, done: Mapping[str, list[list[Step]]]) -> str:
-    """Examples a second by task, and operations a second on real pieces."""
+def _table(work: Workload, done: Mapping[str, list[list[Step]]], memory: Mapping[str, float]) -> str:
+    """Examples a second by task, operations a second on real pieces, and the peak of RssAnon."""
     weights = workload.weights(work.recipe.encoder.name)
     rows = []
     for side, blocks in done.items():
@@ -261,9 +269,9 @@ def _table(work: Workload, done: Mapping[str, list[list[Step]]]) -> str:
         rates = workload.per_task(steps)
         by_task = [f"{rates[task.name]:.1f}" if task.name in rates else "-" for task in work.tasks]
         useful = workload.useful_flops(steps, weights) / 1e9
-        rows.append([side, str(len(steps)), f"{rates['all']:.1f}", *by_task, f"{useful:.1f}"])
+        rows.append([side, str(len(steps)), f"{rates['all']:.1f}", *by_task, f"{useful:.1f}", f"{memory[side]:.0f}"])
     names = [task.name for task in work.tasks]
-    return table(["examples/s", "steps", "all", *names, "useful GFLOP/s"], rows)
+    return table(["examples/s", "steps", "all", *names, "useful GFLOP/s", "peak MiB"], rows)
 
 
 def train_in_turns(precision: str, data_root: str | None = None) -> None:

@@ -1,10 +1,11 @@
 """What is trained: the mixture of the public corpora (or the packaged sample), and mtscale's own loop over it.
 
-python -m benchmarks.workload ENCODER [DATA_ROOT]     trains with mtscale, takes steps as asked on standard input
+python -m benchmarks.workload ENCODER [DATA_ROOT [DROPOUT]]     trains, takes steps as asked on standard input
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,10 +32,12 @@ from mtscale.training.stages import encode_tasks, mean_scores
 from mtscale.training.stop import StopRequest
 
 SEED = 1
+DROPOUT = 0.1
+MAX_PIECES = 128
 # The recipes are for BERT-base and days, or for the sample alone; here all train alike.
 SETTINGS = (
-    "encoder.dropout=0.1",
-    "refine.head_dropout=0.1",
+    f"encoder.dropout={DROPOUT}",
+    f"refine.head_dropout={DROPOUT}",
     "refine.batch_size=32",
     "refine.epochs=1",
     "refine.learning_rate=5e-4",
@@ -130,9 +133,10 @@ class InTurns(StopRequest):
         return super().agreed(stop_file, device)
 
 
-def train_in_turns(encoder: str, data_root: str | None = None) -> None:
+def train_in_turns(encoder: str, data_root: str = "", dropout: str = str(DROPOUT)) -> None:
     """The worker that trains with mtscale; of several ranks the first one leads."""
-    work = load(None if data_root is None else Path(data_root), encoder)
+    settings = (*SETTINGS, f"encoder.dropout={json.dumps(dropout) if dropout.isalpha() else dropout}")
+    work = load(Path(data_root) if data_root else None, encoder, settings)
     leads = distributed.ranks_from_environment().is_main
     stop = InTurns(Turns(work.planned(work.epoch(SEED)))) if leads else StopRequest()
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +148,7 @@ def weights(encoder: str) -> int:
 
     Embeddings are looked up, and the pooler sees one piece of each example.
     """
-    model, _ = load_encoder(encoder, "checkpoint", 128)
+    model, _ = load_encoder(encoder, "checkpoint", MAX_PIECES)
     return sum(
         tensor.numel() for name, tensor in model.named_parameters() if not name.startswith(("embeddings.", "pooler."))
     )

@@ -131,6 +131,15 @@ def test_a_made_corpus_trains_whatever_its_rows() -> None:
 
 
 @pytest.mark.slow
+def test_other_regularisation_stands_apart() -> None:
+    from benchmarks import regularisation
+
+    results = regularisation.measure(None, blocks=1, steps=1).results
+    assert results.keys() == {"speed_without_attention_dropout", "speed_without_dropout"}
+    assert all(is_sane(result) for result in results.values())
+
+
+@pytest.mark.slow
 def test_ranks_take_turns() -> None:
     from benchmarks import ranks
 
