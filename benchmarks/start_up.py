@@ -26,7 +26,7 @@ SECONDS_AT_MOST = 120.0
 _SHOWN_PACKAGES = 12
 # How far a start has come is seen in what is in the run's folder.
 MARKS = {
-    "imports, tokenizer, caches": "run.json",
+    "imports, tokenizer, caches": "environment.txt",
     "encoder, engine, first step": "events.jsonl",
 }
 
