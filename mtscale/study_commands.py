@@ -43,7 +43,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for name in ("plan", "run"):
         _add_planning(made[name])
     made["plan"].add_argument("--again", action="store_true", help="plan anew, though there is a plan")
-    made["run"].add_argument("--unit", type=int, metavar="N", help="train the N-th line of the plan alone, in a job array")
+    made["run"].add_argument(
+        "--unit", type=int, metavar="N", help="train the N-th line of the plan alone, in a job array"
+    )
     for name in ("plan", "status"):
         made[name].add_argument("--json", action="store_true", help="print JSON")
     made["report"].add_argument("--out", type=Path, metavar="DIR", help="default: the study's folder")
@@ -53,7 +55,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", metavar="NAME|FILE", help="a shipped study (`mtscale study list`) or a TOML file")
     command.add_argument("--only", action="append", default=[], metavar="PART", help="this table or figure alone")
-    command.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)")
+    command.add_argument(
+        "--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)"
+    )
     command.add_argument("--data", metavar="DIR", help="folder of the corpora (default: MTSCALE_DATA)")
 
 
@@ -158,8 +162,10 @@ def _plan(options: argparse.Namespace) -> int:
         for number, unit in enumerate(plan.units, start=1)
     ]
     print(table(["", "unit", "state", "time (est.)", "runs", "after"], rows))
-    print(f"\n{size_text(plan)}\n{sum(len(unit.runs) for unit in plan.units)} runs in {len(plan.units)} units, "
-          f"about {duration_text(seconds[''])} and {seconds['disk'] / 2**30:.1f} GiB; planned in {folder.path}")
+    print(
+        f"\n{size_text(plan)}\n{sum(len(unit.runs) for unit in plan.units)} runs in {len(plan.units)} units, "
+        f"about {duration_text(seconds[''])} and {seconds['disk'] / 2**30:.1f} GiB; planned in {folder.path}"
+    )
     return EXIT_FINISHED
 
 
@@ -206,7 +212,9 @@ def _run(options: argparse.Namespace) -> int:
         if not 1 <= options.unit <= len(plan.units):
             raise ConfigError(f"--unit {options.unit}: the plan has lines 1 to {len(plan.units)}")
         units = plan.units[options.unit - 1 : options.unit]
-        return Execution(folder, plan, units, slots(gpus, 1, folder.path), words, _Progress(units, seconds, folder)).run()
+        return Execution(
+            folder, plan, units, slots(gpus, 1, folder.path), words, _Progress(units, seconds, folder)
+        ).run()
     with folder.locked():
         places = slots(gpus, options.workers, folder.path)
         progress = _Progress(plan.units, seconds, folder)
@@ -301,5 +309,3 @@ def _words(options: argparse.Namespace) -> Sequence[str]:
     words += [word for part in options.only for word in ("--only", part)]
     words += ["--runs", str(job.runs_folder(options.runs).absolute())]
     return words if options.data is None else [*words, "--data", str(Path(options.data).absolute())]
-
-

@@ -172,9 +172,7 @@ def test_a_plan_stays_what_it_was_when_the_study_changes(tmp_path: Path, tiny_en
 
 
 @pytest.mark.slow
-def test_a_study_that_was_killed_goes_on_without_repeating_what_is_finished(
-    tmp_path: Path, tiny_encoder: Path
-) -> None:
+def test_a_study_that_was_killed_goes_on_without_repeating_what_is_finished(tmp_path: Path, tiny_encoder: Path) -> None:
     whole, cut = Lab(tmp_path / "whole"), Lab(tmp_path / "cut")
     for lab in (whole, cut):
         lab.folder.mkdir()
@@ -228,5 +226,3 @@ def _living(lab: Lab) -> list[str]:
             if str(lab.runs) in words:
                 found.append(words)
     return found
-
-

@@ -31,7 +31,8 @@ def test_each_training_is_planned_once(tmp_path: Path) -> None:
 
 def test_a_fine_tuned_row_adds_finetuning_to_the_refined_unit_of_another_row(tmp_path: Path) -> None:
     text = STUDY.replace(
-        '    { label = "together"', '    { label = "on", model = "finetuned", encoder = "minilm" },\n    { label = "together"'
+        '    { label = "together"',
+        '    { label = "on", model = "finetuned", encoder = "minilm" },\n    { label = "together"',
     )
     plan = planning.make(spec.load(written(tmp_path, text)), tmp_path, tmp_path)
     (refined, _) = [unit for unit in plan.units if unit.kind == "refined"]

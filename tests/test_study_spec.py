@@ -92,5 +92,5 @@ def test_the_shipped_studies_have_the_papers_parts() -> None:
     _, study = spec.find("table6")
     assert list(study.tables) == ["table6"]
     assert len(study.tasks_of("all")) == 8
-    with pytest.raises(ConfigError, match="no study 'tabel6'.*did you mean 'table6'"):
+    with pytest.raises(ConfigError, match=r"no study 'tabel6'.*did you mean 'table6'"):
         spec.find("tabel6")

@@ -26,7 +26,8 @@ from mtscale.study.spec import EncoderSource, Study
 from mtscale.tasks import Task
 from mtscale.training import duration
 from mtscale.training.estimate import size_of
-from mtscale.training.stages import Splits, encode_tasks
+from mtscale.training.loop import Splits
+from mtscale.training.stages import encode_tasks
 
 # A run in a worker that has its imports behind it: encoder, engine, evaluation's first pass, checkpoints.
 RUN_SECONDS = 4.0
@@ -82,7 +83,8 @@ class Estimator:
             return plan, estimate
         raise ConfigError(
             f"study {self._study.name}: at its smallest (one epoch, a tenth of the documents) it is estimated at "
-            f"{estimate.total / 60:.0f} minutes, more than the {budget_seconds / 60:.0f} allowed: take fewer seeds or parts"
+            f"{estimate.total / 60:.0f} minutes, more than the {budget_seconds / 60:.0f} allowed: take fewer "
+            "seeds or parts"
         )
 
     def _sizes(self, whole: Plan) -> Iterator[Size]:
@@ -107,9 +109,7 @@ class Estimator:
     def _stage_seconds(self, recipe: Recipe, stage: StageName, tasks: tuple[str, ...], splits: Splits) -> float:
         settings = recipe.settings(stage)
         shares = {table.name: self._share(table.name, table.train_documents) for table in recipe.tasks}
-        counts = {
-            task: ceil(len(splits[task]["train"].rows) * shares[task] / settings.batch_size) for task in tasks
-        }
+        counts = {task: ceil(len(splits[task]["train"].rows) * shares[task] / settings.batch_size) for task in tasks}
         work = duration.work_of(
             counts, settings.epochs, settings.batch_size, splits, chosen_on=names.chosen_on(recipe.protocol)
         )

@@ -53,6 +53,8 @@ class Slot:
             for line in process.stdout:
                 if line.startswith(ANSWER):
                     code, message = json.loads(line.removeprefix(ANSWER))
+                    if code == EXIT_FAILED:
+                        self.close()  # it ends by itself after a failure
                     return code, message
         except OSError:
             pass
@@ -118,7 +120,7 @@ class Execution:
         words: Sequence[str],
         told: Told,
     ) -> None:
-        """``units`` are those of the plan to train, ``words`` the options that all share; ``told`` hears of each end."""
+        """``units`` are those of the plan to train, ``words`` the options all share; ``told`` hears of each end."""
         self._folder, self._places, self._words, self._told = folder, places, tuple(words), told
         self._units: Mapping[str, Unit] = {unit.name: unit for unit in plan.units}
         self._left = [unit for unit in units if folder.state_of(unit) != "finished"]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 150
 RULE = (
     "An edge from s to t shows what training with s does to the test score of t, in points against t trained alone: "
-    "green and solid where the interval, adjusted for all edges of the figure, lies above 0; red and dashed where it lies below; "
-    "grey and dotted else."
+    "green and solid where the interval, adjusted for all edges of the figure, lies above 0; red and dashed where it "
+    "lies below; grey and dotted else."
 )
 _COLOURS = {"gain": "#1a7f37", "loss": "#c22222", "unclear": "#777777"}
 # No colour is the only signal.
@@ -72,7 +72,15 @@ def _draw(axes: Axes, group: Relations) -> None:
             },
         )
         x, y = _label_place(start, end)
-        axes.text(x, y, f"{100 * gain.difference.difference:+.1f}", color=_COLOURS[gain.verdict], ha="center", va="center", size=8)
+        axes.text(
+            x,
+            y,
+            f"{100 * gain.difference.difference:+.1f}",
+            color=_COLOURS[gain.verdict],
+            ha="center",
+            va="center",
+            size=8,
+        )
     for task, (x, y) in places.items():
         axes.text(
             x, y, task, ha="center", va="center", size=9, parse_math=False, bbox={"boxstyle": "round", "fc": "white"}
@@ -88,9 +96,7 @@ def _draw(axes: Axes, group: Relations) -> None:
 def _places(tasks: Sequence[str]) -> dict[str, tuple[float, float]]:
     """On a circle, the first at the top."""
     turns = [math.pi / 2 - 2 * math.pi * number / len(tasks) for number in range(len(tasks))]
-    return {
-        task: (_RADIUS * math.cos(turn), _RADIUS * math.sin(turn)) for task, turn in zip(tasks, turns, strict=True)
-    }
+    return {task: (_RADIUS * math.cos(turn), _RADIUS * math.sin(turn)) for task, turn in zip(tasks, turns, strict=True)}
 
 
 def _shorten(start: tuple[float, float], end: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:

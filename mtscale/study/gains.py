@@ -67,4 +67,3 @@ class Gains:
             return None
         one, two = (Model(group[0].name, tuple(map(RunDirectory, group))) for group in folders)
         return self._comparer.difference(task, one, two)
-

@@ -147,7 +147,9 @@ class _Planner:
                 seen.add(frozenset(pair))
                 yield domain, encoder, pair
         if figure.across:
-            everything = list(dict.fromkeys(task for domain in figure.encoders for task in self._study.tasks_of(domain)))
+            everything = list(
+                dict.fromkeys(task for domain in figure.encoders for task in self._study.tasks_of(domain))
+            )
             encoder = next(iter(figure.encoders.values()))
             for pair in combinations(everything, 2):
                 if frozenset(pair) not in seen:
@@ -186,8 +188,9 @@ class _Planner:
 
     def _unit(self, wanted: _Wanted, seed: int, pretraining: Mapping[str, Unit]) -> Unit:
         source = self._study.encoders[wanted.encoder]
+        needs: tuple[str, ...] = ()
         if isinstance(source, str):
-            encoder, needs = source, ()
+            encoder = source
         else:
             before = pretraining[wanted.encoder].name
             encoder, needs = str(encoder_folder(self._runs / before)), (before,)
@@ -214,7 +217,9 @@ class _Planner:
         except ValidationError as error:
             told = recipe_errors.problems(error, Recipe, content)
             lines = [f"{recipe_errors.dotted(where)}: {message}" for where, message in told]
-            raise ConfigError(f"study {self._study.name}: its settings make no valid recipe\n" + "\n".join(lines)) from None
+            raise ConfigError(
+                f"study {self._study.name}: its settings make no valid recipe\n" + "\n".join(lines)
+            ) from None
 
     def _task(self, name: str) -> dict[str, Any]:
         table = next(task for task in self._study.tasks if task.name == name)

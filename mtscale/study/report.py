@@ -18,7 +18,7 @@ from mtscale.errors import ConfigError
 from mtscale.runs import RunDirectory, is_finished
 from mtscale.study import curves, figure, provenance, text
 from mtscale.study.differences import RULE
-from mtscale.study.document import Block, Grid, Heading, Lines, Paragraph, Picture, as_html, as_latex, as_markdown
+from mtscale.study.document import Block, Grid, Heading, Paragraph, Picture, as_html, as_latex, as_markdown
 from mtscale.study.gains import Gains
 from mtscale.study.plan import Plan, size_text
 from mtscale.study.selection_gap import selection_gap
@@ -167,5 +167,3 @@ def _selection_gaps(place: _Place) -> Iterator[Block]:
         "the distance to protocol clean comes of the data (train and dev) and the procedure."
     )
     yield Grid("Selection gaps, in points", ("run", "task", "best on test", "final", "gap"), tuple(rows))
-
-

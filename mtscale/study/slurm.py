@@ -14,9 +14,7 @@ TIME_FACTOR = 3.0
 LEAST_MINUTES = 30
 
 
-def job_arrays(
-    plan: Plan, seconds: Mapping[str, float], folder: StudyFolder, python: str, words: Sequence[str]
-) -> str:
+def job_arrays(plan: Plan, seconds: Mapping[str, float], folder: StudyFolder, python: str, words: Sequence[str]) -> str:
     """A shell script that sends the arrays: one job a unit that is not finished, on one GPU each.
 
     ``words`` are the options of ``mtscale study run`` that find the study.
@@ -41,7 +39,7 @@ def job_arrays(
         minutes = max(LEAST_MINUTES, ceil(TIME_FACTOR * max(seconds[unit.name] for _, unit in units) / 60))
         array = ",".join(str(number) for number, _ in units)
         lines.append(
-            f"{name}=$(sbatch --parsable $OPTIONS {after}--time={minutes} --array={array} --output=\"$LOGS\" "
+            f'{name}=$(sbatch --parsable $OPTIONS {after}--time={minutes} --array={array} --output="$LOGS" '
             '--wrap="$COMMAND --unit \\$SLURM_ARRAY_TASK_ID")'
         )
         lines.append(f'echo "{name.lower()}: job $%s"' % name)

@@ -15,6 +15,7 @@ from mtscale.run_summary import RunSummary, summarize
 from mtscale.runs import RunDirectory, State
 from mtscale.study.plan import Cell, Plan
 
+
 @dataclass(frozen=True)
 class Score:
     """A score by seed, of the seeds whose run is finished."""
@@ -119,7 +120,8 @@ def _score_table(plan: Plan, key: str, finished: Finished) -> ScoreTable:
     table = plan.study.tables[key]
     tasks = plan.study.tasks_of(table.tasks)
     resolved = {one.name: one.resolve(None, Path()) for one in plan.study.tasks if one.name in tasks}
-    rows, floors = [], {}
+    rows: list[ScoreRow] = []
+    floors: dict[str, float] = {}
     for row in table.rows:
         cells = plan.cells[key][row.label]
         scores = {task: finished.score(cells[task]) for task in tasks}
