@@ -185,6 +185,19 @@ def test_predictions_of_another_gold_are_refused(
     assert "task cdr-disease, dev: expected predictions for the" in message
 
 
+def test_another_score_than_the_runs_own_is_refused(
+    runs: Runs, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    changed = run_with_predictions(tmp_path, "changed", 0.8, recipe="changed")
+    own = score(changed, "cdr-relation", "test")
+    changed.append_event("test", 9, 2, {"test/cdr-relation/score": own})
+    compared(runs, capsys, "weak1", str(changed.path), "--split", "test", "--task", "cdr-relation")
+    changed.append_event("test", 10, 2, {"test/cdr-relation/score": own + 0.001})
+    arguments = ("weak1", str(changed.path), "--split", "test", "--task", "cdr-relation")
+    message = compared(runs, capsys, *arguments, code=EXIT_DATA)
+    assert f"has the score {own + 0.001:.6f} on test in its events, its predictions have {own:.6f}" in message
+
+
 def test_a_task_with_other_labels_is_another_task(runs: Runs, tmp_path: Path) -> None:
     """A task of one's own, from files beside its recipe, is found where the run's command found it."""
     source = Path(judge.__file__).parent / "sample" / "cdr"

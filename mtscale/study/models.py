@@ -7,6 +7,7 @@ Comparing on test is no new look at it: a stored prediction has been scored by i
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from pathlib import Path
 from mtscale import names, recipe
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import SPLITS, SplitName
-from mtscale.errors import ConfigError
+from mtscale.errors import ConfigError, DataError
 from mtscale.predictions import Prediction, load
+from mtscale.run_summary import summarize
 from mtscale.runs import RunDirectory
 from mtscale.study import samples
 from mtscale.study.differences import Difference, difference
@@ -145,6 +147,9 @@ class Comparer:
         if key not in self._scored:
             predictions = [_predictions(run, test_set) for run in runs]
             self._scored[key] = samples.score(test_set, metric, predictions)
+            if metric == test_set.task.metric:
+                for run, score in zip(runs, self._scored[key].scores, strict=True):
+                    _check_recorded(run, name, self._split, score)
         return self._scored[key]
 
     def _check_gold(self, run: RunDirectory, name: str) -> None:
@@ -179,6 +184,18 @@ def task_of(run: RunDirectory, name: str, data: Path | None = None) -> tuple[Tas
         if table.name == name:
             return table.resolve(data_root, (started_in / options.recipe).parent), data_root
     raise ConfigError(f"{run.path}: no task {name!r}, only {', '.join(table.name for table in loaded.tasks)}")
+
+
+def _check_recorded(run: RunDirectory, task: str, split: SplitName, score: float) -> None:
+    """Refuse a gold or predictions that are not those which the run was scored with."""
+    scores = summarize(run)["scores"][task]
+    recorded = scores["dev"] if split == "dev" else scores["test"]
+    if recorded is not None and not math.isclose(recorded, score, abs_tol=1e-9):
+        raise DataError(
+            f"{run.path}: task {task} has the score {recorded:.6f} on {split} in its events, its predictions have "
+            f"{score:.6f} against the corpus at hand: the corpus or the predictions have changed since; "
+            "give the folder of the corpora that it was trained on with --data"
+        )
 
 
 def _asked(task: Task) -> dict[str, object]:

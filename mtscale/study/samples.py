@@ -91,10 +91,18 @@ def score(test_set: TestSet, metric: str, predictions: Sequence[Sequence[Predict
         scores = tuple(_judged(test_set, metric, made) for made in predictions)
     except ValueError as error:
         raise DataError(f"task {task.name}, {test_set.split}: {error}") from None
-    if task.kind is Kind.SIMILARITY:
-        return Scored(scores, _correlated(test_set, metric, predictions))
+    found = _sample(test_set, metric, predictions)
+    by_cluster = found.scores(np.ones((1, found.clusters)))[0]
+    # A metric that counts otherwise than its counts per cluster would be compared wrongly without a word.
+    assert np.allclose(by_cluster, scores, rtol=0, atol=1e-9), f"{metric} is not what its clusters add up to"
+    return Scored(scores, found)
+
+
+def _sample(test_set: TestSet, metric: str, predictions: Sequence[Sequence[Prediction]]) -> Sample:
+    if test_set.task.kind is Kind.SIMILARITY:
+        return _correlated(test_set, metric, predictions)
     ratios = [_ratios(test_set, metric, made) for made in predictions]
-    return Scored(scores, Additive(np.array(ratios, dtype=np.float64), ratio_mean))
+    return Additive(np.array(ratios, dtype=np.float64), ratio_mean)
 
 
 def _judged(test_set: TestSet, metric: str, predictions: Sequence[Prediction]) -> float:
