@@ -32,7 +32,7 @@ def printable(text: str) -> str:
 
 def markdown(text: object) -> str:
     """The text for Markdown, with no mark-up of it or of HTML left."""
-    return _MARKDOWN.sub(r"\\\1", escape(printable(str(text))))
+    return _MARKDOWN.sub(r"\\\1", escape(printable(str(text)), quote=False))
 
 
 def html(text: object) -> str:

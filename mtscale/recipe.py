@@ -152,7 +152,9 @@ class TaskTable(Section):
     loss_weight: float = Field(1.0, gt=0, description="multiplies the task's loss")
     cap: int | None = Field(None, ge=1, description="the most training examples of the task that an epoch counts")
     train_documents: int | None = Field(
-        None, ge=1, description="the most training documents that are used, drawn by split_seed; dev and test stay whole"
+        None,
+        ge=1,
+        description="the most training documents that are used, drawn by split_seed; dev and test stay whole",
     )
     domain: str = Field("own", description="e.g. biomedical or clinical")
     access: Annotated[Access, Field(strict=False)] = Field(Access.DUA, description="'open', or 'dua' (use agreement)")

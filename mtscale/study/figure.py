@@ -23,6 +23,7 @@ _COLOURS = {"gain": "#1a7f37", "loss": "#c22222", "unclear": "#777777"}
 # No colour is the only signal.
 _LINES = {"gain": "solid", "loss": "dashed", "unclear": "dotted"}
 _RADIUS, _NODE = 1.0, 0.17
+_BEND = "arc3,rad=0.18"
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,7 @@ def _draw(axes: Axes, group: Relations) -> None:
         if gain is None:
             continue
         start, end = _shorten(places[source], places[target])
-        axes.annotate(
-            "",
-            end,
-            start,
-            arrowprops={
-                "arrowstyle": "-|>",
-                "color": _COLOURS[gain.verdict],
-                "linestyle": _LINES[gain.verdict],
-                "linewidth": 1.8,
-                "mutation_scale": 16,
-                "connectionstyle": "arc3,rad=0.18",
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
-        )
+        _draw_arrow(axes, start, end, gain)
         x, y = _label_place(start, end)
         axes.text(
             x,
@@ -91,6 +78,14 @@ def _draw(axes: Axes, group: Relations) -> None:
     axes.set_ylim(-limit, limit)
     axes.set_aspect("equal")
     axes.set_axis_off()
+
+
+def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], gain: Adjusted) -> None:
+    """A line in its style, and on it a head alone: a head drawn with the line would be dotted too."""
+    for shape, width in (("-", 1.8), ("-|>", 0.0)):
+        how = {"color": _COLOURS[gain.verdict], "mutation_scale": 18, "connectionstyle": _BEND, "shrinkA": 0}
+        style = {"arrowstyle": shape, "linestyle": _LINES[gain.verdict], "linewidth": width, "shrinkB": 0}
+        axes.annotate("", end, start, arrowprops=how | style)
 
 
 def _places(tasks: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mtscale import names
 from mtscale.corpora.example import SPLITS
-from mtscale.corpora.stats import UNITS, split_stats
-from mtscale.errors import ConfigError
+from mtscale.corpora.stats import PAPER_TABLE_1, UNITS, split_stats
+from mtscale.errors import ConfigError, MtscaleError
 from mtscale.runs import RunDirectory, is_finished
 from mtscale.study import curves, figure, provenance, text
 from mtscale.study.differences import RULE
@@ -109,9 +109,12 @@ def _corpora(place: _Place) -> Iterator[Block]:
     rows = []
     for one in study.tasks:
         task = one.resolve(place.data_root, place.study_folder)
-        stats = [split_stats(task, split, place.data_root) for split in SPLITS]
-        paper = " / ".join(f"{found.paper:,}" for found in stats if found.paper is not None)
-        counts = [f"{found.count:,}" for found in stats]
+        try:
+            counts = [f"{split_stats(task, split, place.data_root).count:,}" for split in SPLITS]
+        except MtscaleError as error:
+            yield Paragraph(f"Not counted: {error}.")
+            counts = ["-"] * len(SPLITS)
+        paper = " / ".join(f"{count:,}" for count in PAPER_TABLE_1.get(task.name, ()))
         rows.append((task.name, task.kind.value, task.metric, task.domain, UNITS[task.kind], *counts, paper or "-"))
     header = ("task", "kind", "metric", "domain", "counted", *SPLITS, "paper: train / dev / test")
     yield Grid("The whole corpora; how much of train was used is said above", header, tuple(rows), CORPORA)
@@ -121,7 +124,11 @@ def _table(table: ScoreTable, gains: Gains, protocol: str) -> Iterator[Block]:
     yield Heading(f"{table.key}: {table.title}")
     yield text.scores(table, protocol)
     yield from text.paper_scores(table)
-    found = gains.of_table(table)
+    try:
+        found = gains.of_table(table)
+    except MtscaleError as error:
+        yield Paragraph(f"Not compared: {error}.")
+        return
     if found and found.gains:
         yield text.gains(table, found)
         yield Paragraph(RULE + ".")
@@ -132,7 +139,11 @@ def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
     study = place.plan.study
     assert study.figure is not None
     yield Heading(f"{FIGURE}: {study.figure.title}")
-    groups = gains.relations()
+    try:
+        groups = gains.relations()
+    except MtscaleError as error:
+        yield Paragraph(f"Not compared: {error}.")
+        return
     for kind in ("png", "svg"):
         figure.draw_graphs(groups, place.out / f"{FIGURE}.{kind}")
     svg = (place.out / f"{FIGURE}.svg").read_text(encoding="utf-8")

@@ -53,17 +53,17 @@ class Table(Section):
     rows: tuple[Row, ...] = Field(strict=False, min_length=1)
     baseline: str | None = Field(None, description="the label of the row that the others are compared with")
     turned: bool = Field(False, description="tasks as rows and models as columns, as Table 6 is printed")
-    paper: dict[str, str] = Field({}, description="which row of the paper's table a label stands for")
+    paper: int | None = Field(
+        None, ge=2, le=6, description="the paper's table to show beside it; labels are its models"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         labels = [row.label for row in self.rows]
         if len(set(labels)) != len(labels):
             raise ValueError("labels of rows must differ from each other")
-        for what, named in (("baseline", [self.baseline] if self.baseline else []), ("paper", list(self.paper))):
-            for label in named:
-                if label not in labels:
-                    raise ValueError(f"{what}: no row {label!r}{recipe_errors.nearest(label, labels)}")
+        if self.baseline is not None and self.baseline not in labels:
+            raise ValueError(f"baseline: no row {self.baseline!r}{recipe_errors.nearest(self.baseline, labels)}")
         return self
 
 

@@ -59,6 +59,7 @@ class ScoreTable:
     rows: tuple[ScoreRow, ...]
     baseline: str | None
     turned: bool
+    paper: int | None = None
     floors: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -128,7 +129,7 @@ def _score_table(plan: Plan, key: str, finished: Finished) -> ScoreTable:
         rows.append(ScoreRow(row.label, scores, average(scores.values())))
         floors |= {task: floor for task in tasks if (floor := finished.floor(cells[task])) is not None}
     metrics = {task: resolved[task].metric for task in tasks}
-    return ScoreTable(key, table.title, tasks, metrics, tuple(rows), table.baseline, table.turned, floors)
+    return ScoreTable(key, table.title, tasks, metrics, tuple(rows), table.baseline, table.turned, table.paper, floors)
 
 
 def average(scores: Iterable[Score | None]) -> Score | None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from mtscale import names
 from mtscale.study.differences import Adjusted
-from mtscale.study.document import Block, Grid
+from mtscale.study.document import Block, Grid, Paragraph
 from mtscale.study.figure import Relations
 from mtscale.study.gains import TableGains
+from mtscale.study.paper_numbers import paper_numbers
 from mtscale.study.tables import Score, ScoreTable
 
 MISSING = "-"
@@ -17,13 +18,13 @@ MARKS = {"gain": "+", "loss": "-", "unclear": "~"}
 
 
 def scores(table: ScoreTable, protocol: str) -> Grid:
-    """Mean and standard deviation over seeds, in percent as the mean; the floor last."""
+    """Mean and standard deviation over seeds; the floor last."""
     header = ["model", *(f"{task} ({table.metrics[task]})" for task in table.tasks), "average"]
     rows = [[row.label, *(_score(row.scores[task]) for task in table.tasks), _score(row.average)] for row in table.rows]
     floors = [f"{table.floors[task]:.4f}" if task in table.floors else MISSING for task in table.tasks]
     rows.append(["floor", *floors, MISSING])
     seeds = max((score.wanted for row in table.rows for score in row.scores.values() if score), default=0)
-    caption = f"{table.title}: test, mean ± standard deviation over {seeds} seeds"
+    caption = f"{table.title}: test, mean and standard deviation over {seeds} seed{'s' if seeds != 1 else ''}"
     if names.chosen_on(protocol) == "test":
         caption += f" ({names.OPTIMISTIC})"
     grid = Grid(caption, tuple(header), tuple(map(tuple, rows)), table.key)
@@ -45,8 +46,17 @@ def turned(grid: Grid, corner: str) -> Grid:
 
 
 def paper_scores(table: ScoreTable) -> Iterator[Block]:
-    """The paper's table of the same key, where it has one with these tasks."""
-    return iter(())
+    """The paper's table, as printed, with what does not agree in it."""
+    if table.paper is None:
+        return
+    printed = paper_numbers().tables[table.paper]
+    tasks = [task for task in table.tasks if task in printed.tasks]
+    rows = [(model, *(f"{printed.cell(model, task).value:.3f}" for task in (*tasks, None))) for model in printed.models]
+    grid = Grid(
+        f"Table {table.paper} of the paper, as printed: {printed.caption}", ("model", *tasks, "average"), tuple(rows)
+    )
+    yield turned(grid, "task") if table.turned else grid
+    yield from (Paragraph(note) for note in {printed.note, *(cell.note for cell in printed.cells)} - {""})
 
 
 def gains(table: ScoreTable, found: TableGains) -> Grid:
