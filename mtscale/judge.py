@@ -76,17 +76,34 @@ def score_files(task: Task, split: SplitName, files: Sequence[Path], data_root: 
 
 
 def _score_tagging(task: Task, gold: TaggingGold, predictions: Sequence[Prediction]) -> TaskScore:
+    predicted = mentions_by_document(predictions)
+    if not has_tags(predictions):
+        return scoring.score_tagging(task, gold, predicted)
+    tags = [sentence["tags"] for sentence in predictions]
+    return scoring.score_tagging(task, gold, predicted, gold_tags(gold, predictions), tags)
+
+
+def mentions_by_document(predictions: Sequence[Prediction]) -> dict[str, set[Mention]]:
+    """The predicted mentions of each document that has a prediction."""
     predicted: dict[str, set[Mention]] = defaultdict(set)
     for sentence in predictions:
         predicted[sentence["document"]].update(Mention(*span) for span in sentence["spans"])
-    if not all("tags" in sentence for sentence in predictions) or not predictions:
-        return scoring.score_tagging(task, gold, predicted)
-    gold_tags = []
+    return predicted
+
+
+def has_tags(predictions: Sequence[Prediction]) -> bool:
+    """Whether predictions have the CoNLL reading."""
+    return bool(predictions) and all("tags" in sentence for sentence in predictions)
+
+
+def gold_tags(gold: TaggingGold, predictions: Sequence[Prediction]) -> list[list[str]]:
+    """The tags that the gold gives the words of each predicted sentence."""
+    found = []
     for sentence in predictions:
         words = sentence["words"]
         mentions = gold.get(sentence["document"], frozenset())
-        gold_tags.append(tag_words(words, [span for span in mentions if words and _touches(span, words)]))
-    return scoring.score_tagging(task, gold, predicted, gold_tags, [sentence["tags"] for sentence in predictions])
+        found.append(tag_words(words, [span for span in mentions if words and _touches(span, words)]))
+    return found
 
 
 def _touches(span: Span, words: Sequence[tuple[int, int]]) -> bool:

@@ -31,6 +31,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (listing, show):
         command.add_argument("--json", action="store_true", help="print JSON")
 
+    comparison = _add_comparison(runs)
     stop = runs.add_parser("stop", help="ask a run to stop at its next step, with a checkpoint")
     harder = stop.add_mutually_exclusive_group()
     harder.add_argument(
@@ -53,10 +54,32 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     sync = runs.add_parser("sync", help="show in MLflow what it lacks of runs that have ended")
     sync.add_argument("run", nargs="*", metavar="RUN", help="id, name or directory (default: all)")
     sync.set_defaults(command=_sync)
-    for command in (listing, show, stop, resume, mend, sync):
+    for command in (listing, show, comparison, stop, resume, mend, sync):
         command.add_argument(
             "--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)"
         )
+
+
+def _add_comparison(runs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    comparison = runs.add_parser(
+        "compare",
+        help="what runs gain over a baseline, with intervals and p-values",
+        description="Runs that differ only in their seed are one model. Each model is set against the baseline, task "
+        "by task, by the stored predictions. Prints ids and numbers, never text.",
+    )
+    comparison.set_defaults(command=_compare)
+    comparison.add_argument("run", nargs="+", metavar="RUN", help="id, name or directory")
+    comparison.add_argument(
+        "--baseline",
+        nargs="+",
+        metavar="RUN",
+        help="one model, of one run or several a task (default: the first RUN's)",
+    )
+    comparison.add_argument("--split", choices=("dev", "test"), help="default: dev; of protocol 'paper', test")
+    comparison.add_argument("--task", action="append", metavar="T", help="only this task; again for more")
+    comparison.add_argument("--data", type=Path, metavar="DIR", help="folder of the corpora (default: the runs' own)")
+    comparison.add_argument("--json", action="store_true", help="print JSON")
+    return comparison
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -126,6 +149,14 @@ def _show(options: argparse.Namespace) -> int:
     ]
     print(table(["task", "best epoch", "dev", "test", "floor"], rows))
     return EXIT_FINISHED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    try:
+        from mtscale.study import compare
+    except ImportError as error:
+        raise ConfigError(f"comparing needs more packages ({error.name}): pip install 'mtscale[train]'") from None
+    return compare.run(options)
 
 
 def _stop(options: argparse.Namespace) -> int:

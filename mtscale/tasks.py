@@ -55,6 +55,9 @@ class Task:
     ``split_seed``. Where it has no splits at all, ``folds`` cuts the documents of the training files into so many
     parts, of which ``fold`` is test, the next one dev and the rest train.
 
+    ``train_documents`` is the most training documents that are used, drawn with ``split_seed`` from those of the train
+    split; dev and test stay whole.
+
     ``loss_weight`` multiplies the task's loss. ``cap`` is the most training examples that an epoch counts of the task
     (see ``inputs.schedule``); over several epochs all are seen.
 
@@ -81,6 +84,7 @@ class Task:
     score_range: tuple[float, float] | None = None
     loss_weight: float = 1.0
     cap: int | None = None
+    train_documents: int | None = None
     dev_documents: str | None = None
     dev_fraction: float | None = None
     folds: int | None = None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mtscale.corpora.example import SPLITS
 from mtscale.corpora.splits import membership, source_split
 from mtscale.errors import ConfigError, DataError
-from mtscale.tasks import TASKS
+from mtscale.tasks import TASKS, Task
 
 WHOLE = TASKS["bc5cdr-disease"]
 NO_DEV = replace(WHOLE, files={"train": ("a",), "test": ("b",)}, dev_fraction=0.1)
@@ -65,6 +65,28 @@ def test_every_document_is_test_in_one_fold_and_dev_in_another() -> None:
         tested += parts["test"]
         chosen += parts["dev"]
     assert sorted(tested) == sorted(chosen) == sorted(NAMES)
+
+
+@given(
+    st.sets(st.text(min_size=1), min_size=5, max_size=40), st.integers(1, 50), st.sampled_from([WHOLE, NO_DEV, FOLDS])
+)
+def test_so_many_training_documents_are_drawn_and_no_dev_or_test_ones_lost(
+    documents: set[str], wanted: int, task: Task
+) -> None:
+    fewer = replace(task, train_documents=wanted)
+    for split in ("dev", "test"):
+        one, other = (membership(a_task, split, PATHS, lambda: documents) for a_task in (task, fewer))
+        assert [keep and set(filter(keep, documents)) for keep in (one, other)].count(None) in {0, 2}
+        assert one is None or set(filter(one, documents)) == set(filter(other, documents))
+    every, drawn = (membership(a_task, "train", PATHS, lambda: documents) for a_task in (task, fewer))
+    assert drawn is not None
+    train = set(documents) if every is None else set(filter(every, documents))
+    kept = set(filter(drawn, documents))
+    assert kept <= train
+    assert len(kept) == min(wanted, len(train))
+    more = membership(replace(fewer, train_documents=wanted + 1), "train", PATHS, lambda: documents)
+    assert more is not None
+    assert kept <= set(filter(more, documents)), "a larger draw holds the smaller one"
 
 
 def test_published_dev_documents_have_to_be_there() -> None:

@@ -6,9 +6,7 @@ taken for markup.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from mtscale.checks.check import Checked
 from mtscale.checks.facts import SplitFacts
 from mtscale.checks.findings import Finding, Severity
 from mtscale.errors import ConfigError
+from mtscale.markup import STYLE, html, markdown, markdown_table, printable
 
 # More ids of one finding than a reader of a report wants; the JSON has all.
 MAX_IDS = 200
@@ -27,14 +26,6 @@ LENGTH_BINS = (0, 16, 32, 48, 64, 96, 128, 192, 256, 384, 513)
 
 FINDINGS = ("severity", "check", "task", "split", "count", "what")
 SPLITS = ("task", "split", "examples", "documents", "gold", "longest", "mean pieces", "labels")
-
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
-_STYLE = """
-body { font-family: sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark; }
-table { border-collapse: collapse; } th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; }
-.error { color: #c22; font-weight: bold; } .warning { color: #b60; } details { font-size: .9rem; }
-code { overflow-wrap: anywhere; } svg { display: block; margin: 1rem 0; max-width: 100%; }
-"""
 
 
 def as_json(checked: Checked) -> dict[str, Any]:
@@ -81,36 +72,29 @@ def write(checked: Checked, folder: Path) -> None:
 
 def as_markdown(checked: Checked) -> str:
     """The report in Markdown."""
-    lines = [f"# Check of {_inert(checked.target)}", "", _inert(_summary(checked)), "", "## Findings", ""]
-    lines += _markdown_table(FINDINGS, map(_raw_row, checked.findings))
+    lines = [f"# Check of {markdown(checked.target)}", "", markdown(_summary(checked)), "", "## Findings", ""]
+    lines += markdown_table(FINDINGS, map(_raw_row, checked.findings))
     for number, finding in enumerate(checked.findings, start=1):
         if finding.ids:
             title = f"{number}. {finding.check}, {finding.task}, {finding.split}: {finding.count} {finding.what}"
-            lines += ["", f"### {_inert(title)}", "", *(f"* {_inert(id_)}" for id_ in _shown(finding))]
-    lines += ["", "## Splits", "", *_markdown_table(SPLITS, map(_split_row, checked.splits))]
+            lines += ["", f"### {markdown(title)}", "", *(f"* {markdown(id_)}" for id_ in _shown(finding))]
+    lines += ["", "## Splits", "", *markdown_table(SPLITS, map(_split_row, checked.splits))]
     return "\n".join(lines) + "\n"
 
 
 def as_html(checked: Checked) -> str:
     """The report as one HTML file that loads nothing."""
-    title = f"Check of {_text(checked.target)}"
-    parts = [f"<h1>{title}</h1><p>{_text(_summary(checked))}</p><h2>Findings</h2>"]
+    title = f"Check of {html(checked.target)}"
+    parts = [f"<h1>{title}</h1><p>{html(_summary(checked))}</p><h2>Findings</h2>"]
     parts.append(_html_table(FINDINGS, [(finding.severity, _finding_cells(finding)) for finding in checked.findings]))
     parts.append("<h2>Splits</h2>")
-    parts.append(_html_table(SPLITS, [("", list(map(_text, _split_row(facts)))) for facts in checked.splits]))
+    parts.append(_html_table(SPLITS, [("", list(map(html, _split_row(facts)))) for facts in checked.splits]))
     for task in dict.fromkeys(facts.task.name for facts in checked.splits):
         splits = [facts for facts in checked.splits if facts.task.name == task]
-        parts.append(f"<h2>{_text(task)}</h2>{_label_plot(splits)}{_length_plot(splits)}")
+        parts.append(f"<h2>{html(task)}</h2>{_label_plot(splits)}{_length_plot(splits)}")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def printable(text: str) -> str:
-    """The text with everything that a terminal may act on written out (``\\x1b``)."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
 
 
@@ -152,25 +136,10 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
-def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = [header, ["---"] * len(header)]
-    cells = [[_inert(str(cell)) for cell in row] for row in rows]
-    return [f"| {' | '.join(line)} |" for line in [*lines, *cells]]
-
-
-def _inert(text: str) -> str:
-    """The text for Markdown, with no mark-up of it or of HTML left."""
-    return _MARKDOWN.sub(r"\\\1", escape(printable(text)))
-
-
-def _text(cell: object) -> str:
-    return escape(printable(str(cell)))
-
-
 def _finding_cells(finding: Finding) -> list[str]:
-    cells = list(map(_text, _raw_row(finding)))
+    cells = list(map(html, _raw_row(finding)))
     if finding.ids:
-        ids = "<br>".join(f"<code>{_text(id_)}</code>" for id_ in _shown(finding))
+        ids = "<br>".join(f"<code>{html(id_)}</code>" for id_ in _shown(finding))
         cells[-1] += f"<details><summary>{len(finding.ids)} ids</summary>{ids}</details>"
     return cells
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def clusters(pairs: Iterable[tuple[str, str]]) -> list[int]:
-    """For each pair the smallest position, from 0, among the pairs it is connected with by equal sentences.
+def clusters(pairs: Iterable[tuple[str, ...]]) -> list[int]:
+    """For each pair, or longer tuple, the smallest position, from 0, among those it is connected with by equal strings.
 
-    Sentences are equal when their characters are.
+    Strings are equal when their characters are.
     """
     parents: list[int] = []
     first_use: dict[str, int] = {}

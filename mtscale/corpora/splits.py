@@ -1,4 +1,4 @@
-"""Which documents belong to a split, where the corpus itself does not say it by file.
+"""Which documents belong to a split, where the corpus itself does not say it by file, or not all are wanted.
 
 A split is always made of whole documents, so that no sentence of a training document is seen in dev or test. A
 draw ranks the documents by a hash of their ids: it depends on no order of files and no generator.
@@ -43,6 +43,17 @@ def membership(
     Raises:
         DataError: the listed dev documents are not all there, or there are too few documents to cut.
     """
+    cut = _cut(task, split, paths, documents)
+    if split != "train" or task.train_documents is None:
+        return cut
+    train = {document for document in documents() if cut is None or cut(document)}
+    drawn = sorted(train, key=lambda document: _draw(task, document))[: task.train_documents]
+    return frozenset(drawn).__contains__
+
+
+def _cut(
+    task: Task, split: SplitName, paths: Sequence[Path], documents: Callable[[], Iterable[str]]
+) -> Membership | None:
     if task.folds:
         return _in_fold(task, split, paths, documents())
     if split == "test" or "dev" in task.files or not (task.dev_documents or task.dev_fraction):

@@ -69,9 +69,12 @@ def start(ranks: Ranks, machine: Machine) -> torch.device:
 
 
 def finish() -> None:
-    """Leave the ranks."""
+    """Leave the ranks, so that this process may join others."""
     if dist.is_initialized():
-        dist.destroy_process_group()
+        import deepspeed
+
+        # torch's own would leave DeepSpeed with groups that are gone.
+        deepspeed.comm.destroy_process_group()
 
 
 def gather(value: T, ranks: Ranks) -> list[T]:

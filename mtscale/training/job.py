@@ -77,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=VALUE", help="replace a setting of the recipe; VALUE is TOML"
     )
-    parser.add_argument("--seed", type=_seeds, metavar="N[,N]", help="seeds, instead of the recipe's")
+    parser.add_argument("--seed", type=seeds, metavar="N[,N]", help="seeds, instead of the recipe's")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the corpora (or MTSCALE_DATA)")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)")
     parser.add_argument(
@@ -239,7 +239,8 @@ def _check_runs(job: Job) -> None:
         raise ConfigError(f"{job.runs / job.family} is finished: choose another --run name")
 
 
-def _seeds(text: str) -> list[int]:
+def seeds(text: str) -> list[int]:
+    """The value of ``--seed``."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

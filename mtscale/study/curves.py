@@ -1,0 +1,79 @@
+"""Learning curves: the score on the split that chooses, epoch by epoch, of each task under each kind of training."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from math import ceil
+from pathlib import Path
+
+from mtscale import names
+from mtscale.run_summary import read_scores
+from mtscale.runs import RunDirectory, is_finished
+from mtscale.study.document import Block, Heading, Picture
+from mtscale.study.plan import Plan
+
+COLUMNS = 2
+# Distinguishable without colour.
+STYLES = (("#4477aa", "-", "o"), ("#ee6677", "--", "s"), ("#228833", ":", "^"), ("#aa3377", "-.", "d"))
+
+Curves = Mapping[str, Mapping[str, Mapping[int, float]]]
+
+
+def blocks(plan: Plan, runs: Path, out: Path) -> Iterator[Block]:
+    """The section with its picture; nothing while no run is finished."""
+    found = read(plan, runs)
+    if not found:
+        return
+    split = names.chosen_on(plan.study.protocol)
+    path = out / "curves.svg"
+    draw(found, f"{split} score", path)
+    yield Heading("Learning curves")
+    caption = f"Score on {split} by epoch of refine, mean over seeds, of each task alone and trained with others"
+    yield Picture(caption, path.name, path.read_text(encoding="utf-8"))
+
+
+def read(plan: Plan, runs: Path) -> dict[str, dict[str, dict[int, float]]]:
+    """By task and training, the mean score over seeds of each epoch."""
+    split = names.chosen_on(plan.study.protocol)
+    scores: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for unit in plan.units:
+        if unit.kind not in {"single", "refined"} or not is_finished(runs / unit.name):
+            continue
+        series = read_scores(RunDirectory(runs / unit.name))
+        called = f"{'alone' if unit.kind == 'single' else unit.recipe.name.removeprefix('refined-')}, {unit.encoder}"
+        for task in unit.tasks:
+            values = series.get(names.metric(split, task, names.SCORE))
+            for epoch, value in zip(values.epochs, values.values, strict=True) if values else ():
+                scores[task, called][epoch].append(value)
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for (task, called), by_epoch in scores.items():
+        found.setdefault(task, {})[called] = {epoch: statistics.fmean(of) for epoch, of in sorted(by_epoch.items())}
+    return found
+
+
+def draw(found: Curves, unit: str, path: Path) -> None:
+    """Draw a small chart for each task, as SVG.
+
+    Raises:
+        OSError: ``path`` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    rows = ceil(len(found) / COLUMNS)
+    figure = Figure(figsize=(10, 2.8 * rows), layout="constrained")
+    for number, (task, lines) in enumerate(found.items(), start=1):
+        axes = figure.add_subplot(rows, COLUMNS, number)
+        for place, (called, by_epoch) in enumerate(lines.items()):
+            colour, line, mark = STYLES[place % len(STYLES)]
+            style = {"color": colour, "linestyle": line, "marker": mark, "markersize": 4, "label": called}
+            axes.plot(list(by_epoch), list(by_epoch.values()), **style)  # type: ignore[arg-type]
+        axes.set_title(task, size=10, parse_math=False)
+        axes.set_xlabel("epoch", size=8)
+        axes.set_ylabel(unit, size=8)
+        axes.set_xticks(sorted({epoch for by_epoch in lines.values() for epoch in by_epoch}))
+        axes.tick_params(labelsize=8)
+        for text in axes.legend(fontsize=7).get_texts():
+            text.set_parse_math(False)
+    figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,180 @@
+"""The report of a study: tables, gains, graph, curves, looks at test, and everything needed to make it again.
+
+What is not finished is left out and said so; the report of a study that is half done is as honest as the whole one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtscale import names
+from mtscale.corpora.example import SPLITS
+from mtscale.corpora.stats import PAPER_TABLE_1, UNITS, split_stats
+from mtscale.errors import ConfigError, MtscaleError
+from mtscale.runs import RunDirectory, is_finished
+from mtscale.study import curves, figure, provenance, text
+from mtscale.study.differences import RULE
+from mtscale.study.document import Block, Grid, Heading, Paragraph, Picture, as_html, as_latex, as_markdown
+from mtscale.study.gains import Gains
+from mtscale.study.plan import Plan, size_text
+from mtscale.study.selection_gap import selection_gap
+from mtscale.study.spec import CORPORA, FIGURE
+from mtscale.study.store import StudyFolder
+from mtscale.study.tables import ScoreTable, score_tables
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What the parts of a report are made from, and where pictures go."""
+
+    plan: Plan
+    folder: StudyFolder
+    out: Path
+    study_folder: Path
+    data_root: Path | None
+
+
+def write(
+    plan: Plan, folder: StudyFolder, out: Path, study_folder: Path, data_root: Path | None, commands: Sequence[str]
+) -> list[Path]:
+    """Write ``report.html`` (which holds its pictures), ``report.md``, ``tables.tex`` and the pictures; their paths.
+
+    Raises:
+        ConfigError: they cannot be written.
+    """
+    try:
+        out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Built aside, so that a failure leaves the report before it.
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".report-") as aside:
+            place = _Place(plan, folder, Path(aside), study_folder, data_root)
+            blocks = list(_blocks(place, commands))
+            (place.out / "report.html").write_text(as_html(blocks), encoding="utf-8")
+            (place.out / "report.md").write_text(as_markdown(blocks), encoding="utf-8")
+            grids = [block for block in blocks if isinstance(block, Grid) and block.label]
+            (place.out / "tables.tex").write_text(as_latex(grids), encoding="utf-8")
+            made = sorted(path.name for path in place.out.iterdir())
+            out.mkdir(mode=0o700, exist_ok=True)
+            for name in made:
+                shutil.move(place.out / name, out / name)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot write the report: {error.strerror}; name another folder") from None
+    return [out / name for name in made]
+
+
+def _blocks(place: _Place, commands: Sequence[str]) -> Iterator[Block]:
+    plan = place.plan
+    yield Heading(plan.study.title or plan.study.name, 1)
+    yield from _summary(place)
+    yield from _corpora(place)
+    gains = Gains(plan, place.folder.runs, place.data_root)
+    for table in score_tables(plan, place.folder.runs):
+        yield from _table(table, gains, plan.study.protocol)
+    if plan.edges:
+        yield from _figure(place, gains)
+    yield from curves.blocks(plan, place.folder.runs, place.out)
+    if names.chosen_on(plan.study.protocol) == "test":
+        yield from _selection_gaps(place)
+    yield from provenance.blocks(plan, place.folder, commands)
+
+
+def _summary(place: _Place) -> Iterator[Block]:
+    plan, folder = place.plan, place.folder
+    states = [folder.state_of(unit) for unit in plan.units]
+    done = states.count("finished")
+    yield Paragraph(
+        f"{done} of {len(states)} units are finished"
+        + ("." if done == len(states) else "; what is not stands as a dash, and its comparisons are left out.")
+    )
+    yield Paragraph(size_text(plan))
+    if names.chosen_on(plan.study.protocol) == "test":
+        yield Paragraph(f"Protocol {plan.study.protocol}, {names.OPTIMISTIC}: every score below is too high.")
+    outcomes = folder.outcomes()
+    broken = [
+        (unit.name, outcomes[unit.name].message.splitlines()[0] if unit.name in outcomes else "")
+        for unit, state in zip(plan.units, states, strict=True)
+        if state == "failed"
+    ]
+    if broken:
+        yield Grid("Units that failed", ("unit", "why"), tuple(broken))
+
+
+def _corpora(place: _Place) -> Iterator[Block]:
+    """Table 1: what is in each split, in the units of the paper."""
+    study = place.plan.study
+    yield Heading(f"{CORPORA}: {study.corpora}")
+    rows = []
+    for one in study.tasks:
+        task = one.resolve(place.data_root, place.study_folder)
+        try:
+            counts = [f"{split_stats(task, split, place.data_root).count:,}" for split in SPLITS]
+        except MtscaleError as error:
+            yield Paragraph(f"Not counted: {error}.")
+            counts = ["-"] * len(SPLITS)
+        paper = " / ".join(f"{count:,}" for count in PAPER_TABLE_1.get(task.name, ()))
+        rows.append((task.name, task.kind.value, task.metric, task.domain, UNITS[task.kind], *counts, paper or "-"))
+    header = ("task", "kind", "metric", "domain", "counted", *SPLITS, "paper: train / dev / test")
+    yield Grid("The whole corpora; how much of train was used is said above", header, tuple(rows), CORPORA)
+
+
+def _table(table: ScoreTable, gains: Gains, protocol: str) -> Iterator[Block]:
+    yield Heading(f"{table.key}: {table.title}")
+    yield text.scores(table, protocol)
+    yield from text.paper_scores(table)
+    try:
+        found = gains.of_table(table)
+    except MtscaleError as error:
+        yield Paragraph(f"Not compared: {error}.")
+        return
+    if found and found.gains:
+        yield text.gains(table, found)
+        yield Paragraph(RULE + ".")
+        yield from (Paragraph(label) for label in text.labels(found.gains.values()))
+
+
+def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
+    study = place.plan.study
+    assert study.figure is not None
+    yield Heading(f"{FIGURE}: {study.figure.title}")
+    try:
+        groups = gains.relations()
+    except MtscaleError as error:
+        yield Paragraph(f"Not compared: {error}.")
+        return
+    for kind in ("png", "svg"):
+        figure.draw_graphs(groups, place.out / f"{FIGURE}.{kind}")
+    svg = (place.out / f"{FIGURE}.svg").read_text(encoding="utf-8")
+    yield Picture(study.figure.title, f"{FIGURE}.png", svg)
+    yield Paragraph(figure.RULE)
+    for group in groups:
+        yield text.matrix(group)
+    yield Paragraph(RULE + ".")
+    known = [gain for group in groups for gain in group.gains.values() if gain is not None]
+    yield from (Paragraph(label) for label in text.labels(known))
+
+
+def _selection_gaps(place: _Place) -> Iterator[Block]:
+    """What choosing the epoch on test adds, within the runs of protocol ``paper``."""
+    rows = []
+    for unit in place.plan.units:
+        for name in unit.runs:
+            if unit.kind != "pretrain" and is_finished(place.folder.runs / name):
+                for gap in selection_gap(RunDirectory(place.folder.runs / name)):
+                    rows.append(
+                        (
+                            name,
+                            gap.task,
+                            f"{gap.best:.4f} (epoch {gap.best_epoch})",
+                            f"{gap.final:.4f} (epoch {gap.final_epoch})",
+                            f"{100 * gap.gap:+.2f}",
+                        )
+                    )
+    yield Heading("Selection gaps")
+    yield Paragraph(
+        "The best test epoch less the final one of the same run: what choosing on test adds to the score. The rest of "
+        "the distance to protocol clean comes of the data (train and dev) and the procedure."
+    )
+    yield Grid("Selection gaps, in points", ("run", "task", "best on test", "final", "gap"), tuple(rows))

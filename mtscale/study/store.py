@@ -1,0 +1,162 @@
+"""The folder of a study, ``RUNS/studies/NAME``: what was planned, and what became of each unit. Without torch.
+
+    plan.json       the study and how much is trained, as planned; never changed while its runs are made
+    recipes/        the recipe of each unit, as `mtscale train` takes it
+    outcomes.jsonl  one line each time a unit has ended: when, how, how long it took
+    report/         what `mtscale study report` writes        worker-N.log  what a worker printed
+
+Whether a unit is finished is said by its run directories alone, which studies share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mtscale.errors import ConfigError
+from mtscale.runs import LIVE, RunDirectory, State, is_finished, write_atomically
+from mtscale.study import plan as planning
+from mtscale.study.plan import Plan, Size, Unit
+from mtscale.study.spec import Study
+
+UnitState = Literal["finished", "running", "failed", "stopped", "waiting"]
+
+PLAN, OUTCOMES, RECIPES = "plan.json", "outcomes.jsonl", "recipes"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the training of a unit ended; ``message`` says why where it did not finish."""
+
+    unit: str
+    code: int
+    message: str
+    seconds: float
+
+
+class StudyFolder:
+    """One study on disk."""
+
+    def __init__(self, runs: Path, name: str) -> None:
+        self.runs, self.name = runs, name
+        self.path = runs / "studies" / name
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether there is a plan."""
+        return (self.path / PLAN).exists()
+
+    def save(self, plan: Plan, folder: Path, seconds: Mapping[str, float]) -> None:
+        """Write down a plan, with the estimated seconds of each unit; ``folder`` is that of the study file."""
+        recipes = self.path / RECIPES
+        recipes.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for unit in plan.units:
+            write_atomically(recipes / f"{unit.name}.toml", unit.recipe.to_toml())
+        content = {
+            "study": plan.study.model_dump(mode="json", exclude_unset=True),
+            "folder": str(folder.resolve()),
+            "size": asdict(plan.size),
+            "seconds": dict(seconds),
+        }
+        write_atomically(self.path / PLAN, json.dumps(content, indent=2))
+
+    def load(self) -> tuple[Plan, dict[str, float]]:
+        """The plan, and the estimated seconds of each unit.
+
+        Raises:
+            ConfigError: there is none, or it cannot be read.
+        """
+        content = self._content()
+        study = Study.model_validate(content["study"])
+        plan = planning.make(study, Path(content["folder"]), self.runs, Size(**content["size"]))
+        return plan, content["seconds"]
+
+    def require_same(self, study: Study) -> None:
+        """Refuse to go on with another study under the same name.
+
+        Raises:
+            ConfigError: the study is not the planned one.
+        """
+        if self._content()["study"] != study.model_dump(mode="json", exclude_unset=True):
+            raise ConfigError(
+                f"{self.path / PLAN}: the study {self.name} has changed since it was planned; "
+                "`mtscale study plan --again` plans it anew (finished runs that fit are kept), or give it another name"
+            )
+
+    def _content(self) -> dict[str, Any]:
+        path = self.path / PLAN
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"no study {self.name} in {self.runs}: `mtscale study plan {self.name}` first") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: cannot read the plan: {error}") from None
+        return content
+
+    def recipe_of(self, unit: Unit) -> Path:
+        """The recipe's file."""
+        return self.path / RECIPES / f"{unit.name}.toml"
+
+    def add(self, outcome: Outcome) -> None:
+        """Write down how a unit ended."""
+        line = json.dumps({"time": round(time.time(), 3), **asdict(outcome)})
+        with open(self.path / OUTCOMES, "a", encoding="utf-8", opener=_private) as stream:
+            stream.write(line + "\n")
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """The last outcome of each unit; a line that a crash has left half written is passed over."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.path / OUTCOMES).read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, KeyError):
+                    content = json.loads(line)
+                    found[content["unit"]] = Outcome(
+                        content["unit"], content["code"], content["message"], content["seconds"]
+                    )
+        return found
+
+    def state_of(self, unit: Unit) -> UnitState:
+        """Where a unit stands, by its run directories; by its last outcome where it never made one."""
+        if all(is_finished(self.runs / name) for name in unit.runs):
+            return "finished"
+        states = {state for name in unit.runs if (state := _state(self.runs / name)) is not None}
+        if states & LIVE:
+            return "running"
+        if states & {State.FAILED, State.LOST}:
+            return "failed"
+        if State.STOPPED in states:
+            return "stopped"
+        return "failed" if unit.name in self.outcomes() and not states else "waiting"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the study to this process.
+
+        Raises:
+            ConfigError: another process trains it.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w", encoding="utf-8", opener=_private) as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigError(f"study {self.name}: another process runs it; `mtscale study status`") from None
+            yield
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _state(path: Path) -> State | None:
+    try:
+        return RunDirectory(path).state()
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,143 @@
+"""The numbers of a study: for each table its scores over seeds, for the figure its gains. From run directories alone.
+
+A table holds runs of one protocol, always: a study has one, and a run of another is refused.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mtscale.errors import ConfigError
+from mtscale.run_summary import RunSummary, summarize
+from mtscale.runs import RunDirectory, State
+from mtscale.study.plan import Cell, Plan
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score by seed, of the seeds whose run is finished."""
+
+    by_seed: Mapping[int, float]
+    wanted: int
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds there are."""
+        return statistics.fmean(self.by_seed.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation over seeds (n - 1); None for one seed."""
+        return statistics.stdev(self.by_seed.values()) if len(self.by_seed) > 1 else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every seed is there."""
+        return len(self.by_seed) == self.wanted
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A model of a table: its score on each task, and the plain mean over tasks, by seed; None where none is there."""
+
+    label: str
+    scores: Mapping[str, Score | None]
+    average: Score | None
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """A table of scores on test, with the floor of each task."""
+
+    key: str
+    title: str
+    tasks: tuple[str, ...]
+    metrics: Mapping[str, str]
+    rows: tuple[ScoreRow, ...]
+    baseline: str | None
+    turned: bool
+    paper: int | None = None
+    floors: Mapping[str, float] = field(default_factory=dict)
+
+
+class Finished:
+    """The summaries of a study's finished runs, each read once."""
+
+    def __init__(self, runs: Path, protocol: str) -> None:
+        self._runs, self._protocol = runs, protocol
+        self._read: dict[str, RunSummary | None] = {}
+
+    def summary(self, name: str) -> RunSummary | None:
+        """The summary of a run; None if it is not finished.
+
+        Raises:
+            ConfigError: it was made under another protocol.
+        """
+        if name not in self._read:
+            self._read[name] = self._summarize(name)
+        return self._read[name]
+
+    def _summarize(self, name: str) -> RunSummary | None:
+        run = RunDirectory(self._runs / name)
+        try:
+            if run.state() is not State.FINISHED:
+                return None
+            found = summarize(run)
+        except (OSError, ValueError):
+            return None
+        if found["protocol"] != self._protocol:
+            raise ConfigError(
+                f"{run.path} has the protocol {found['protocol']}, the study {self._protocol}: they do not go into one "
+                "table"
+            )
+        return found
+
+    def score(self, cell: Cell) -> Score | None:
+        """The scores on test of a cell; None if no run of it is finished."""
+        found = {}
+        for seed, name in cell.runs.items():
+            summary = self.summary(name)
+            score = summary["scores"][cell.task]["test"] if summary else None
+            if score is not None:
+                found[seed] = score
+        return Score(found, len(cell.runs)) if found else None
+
+    def floor(self, cell: Cell) -> float | None:
+        """The floor of a cell's task on test."""
+        summaries = filter(None, map(self.summary, cell.runs.values()))
+        return next((floor for one in summaries if (floor := one["scores"][cell.task]["floor"]) is not None), None)
+
+
+def score_tables(plan: Plan, runs: Path) -> list[ScoreTable]:
+    """The tables of a plan, as far as their runs are finished."""
+    finished = Finished(runs, plan.study.protocol)
+    return [_score_table(plan, key, finished) for key in plan.study.tables]
+
+
+def _score_table(plan: Plan, key: str, finished: Finished) -> ScoreTable:
+    table = plan.study.tables[key]
+    tasks = plan.study.tasks_of(table.tasks)
+    resolved = {one.name: one.resolve(None, Path()) for one in plan.study.tasks if one.name in tasks}
+    rows: list[ScoreRow] = []
+    floors: dict[str, float] = {}
+    for row in table.rows:
+        cells = plan.cells[key][row.label]
+        scores = {task: finished.score(cells[task]) for task in tasks}
+        rows.append(ScoreRow(row.label, scores, average(scores.values())))
+        floors |= {task: floor for task in tasks if (floor := finished.floor(cells[task])) is not None}
+    metrics = {task: resolved[task].metric for task in tasks}
+    return ScoreTable(key, table.title, tasks, metrics, tuple(rows), table.baseline, table.turned, table.paper, floors)
+
+
+def average(scores: Iterable[Score | None]) -> Score | None:
+    """The plain mean over tasks, seed by seed; None unless some seed has a score on every task."""
+    found = list(scores)
+    whole = [score for score in found if score is not None]
+    if not whole or len(whole) < len(found):
+        return None
+    seeds = set.intersection(*(set(score.by_seed) for score in whole))
+    by_seed = {seed: statistics.fmean(score.by_seed[seed] for score in whole) for seed in sorted(seeds)}
+    return Score(by_seed, whole[0].wanted) if by_seed else None

@@ -1,0 +1,228 @@
+"""Training a study: what is done once, what goes on after a failure, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from mtscale.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_REFUSED, EXIT_STOPPED
+from mtscale.run_summary import summarize
+from mtscale.runs import RunDirectory
+from mtscale.study import plan as planning
+from mtscale.study import spec
+from mtscale.study.execute import Execution, Slot
+from mtscale.study.plan import Plan, Unit
+from mtscale.study.store import Outcome, StudyFolder
+from tests.lab import SECONDS, Lab
+
+STUDY = "trial"
+
+
+def write_study(lab: Lab, encoder: Path, epochs: int = 2) -> Path:
+    """Two tasks alone and together, with fine-tuning, and their pair."""
+    lab.write(encoder)
+    recipe_tables = tomllib.loads((lab.folder / "recipe.toml").read_text(encoding="utf-8"))["tasks"]
+    tables = [table for table in recipe_tables if table["name"] in {"diseases", "likeness"}]
+    rows = [
+        {"label": label, "model": model, "encoder": "tiny"}
+        for label, model in (("alone", "single"), ("refined", "refined"), ("tuned", "finetuned"))
+    ]
+    content = {
+        "name": STUDY,
+        "seeds": [1],
+        "settings": {
+            "encoder": {"max_pieces": 64},
+            "refine": {"epochs": epochs, "batch_size": 6, "learning_rate": 2e-3},
+            "finetune": {"epochs": 1, "learning_rate": 1e-3},
+        },
+        "tasks": tables,
+        "encoders": {"tiny": str(encoder)},
+        "tables": {"table2": {"title": "Both", "baseline": "alone", "rows": rows}},
+        "figure": {"encoders": {"all": "tiny"}},
+    }
+    path = lab.folder / f"{STUDY}.toml"
+    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    return path
+
+
+def command(lab: Lab, *words: str) -> list[str]:
+    where = [str(lab.folder / f"{STUDY}.toml"), "--runs", str(lab.runs)]
+    return [sys.executable, "-m", "mtscale.cli", "study", words[0], *where, *words[1:]]
+
+
+def study(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = lab.environment()
+    return subprocess.run(command(lab, *words), env=environment, capture_output=True, text=True, timeout=SECONDS)
+
+
+def status(lab: Lab) -> dict[str, Any]:
+    done = study(lab, "status", "--json")
+    assert done.returncode == EXIT_FINISHED, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def scores(lab: Lab) -> dict[str, float]:
+    """The test scores of every run of the study."""
+    found = {}
+    for unit in status(lab)["units"]:
+        for path in unit["runs"]:
+            for task, score in summarize(RunDirectory(Path(path)))["scores"].items():
+                assert score["test"] is not None
+                found[f"{Path(path).name}/{task}"] = score["test"]
+    return found
+
+
+def test_a_study_is_trained_reported_and_not_trained_again(tmp_path: Path, tiny_encoder: Path) -> None:
+    lab = Lab(tmp_path)
+    write_study(lab, tiny_encoder)
+    done = study(lab, "run", "--ds_config", "cpu-fp32", "--workers", "1")
+    assert done.returncode == EXIT_FINISHED, done.stderr
+    assert "[3/3]" in done.stderr
+    units = status(lab)["units"]
+    assert [unit["state"] for unit in units] == ["finished"] * 3
+    assert sorted(len(unit["runs"]) for unit in units) == [1, 1, 3]
+    assert not list(lab.runs.glob("*/checkpoints/step-*")), "a finished run needs no state to go on from"
+    before = {path: path.stat().st_mtime_ns for path in lab.runs.glob("*/status.json")}
+    again = study(lab, "run")
+    assert (again.returncode, "0 of 3 units to train, 3 finished" in again.stderr) == (EXIT_FINISHED, True)
+    assert before == {path: path.stat().st_mtime_ns for path in lab.runs.glob("*/status.json")}
+
+    report = study(lab, "report")
+    assert report.returncode == EXIT_FINISHED, report.stderr
+    text = (lab.runs / "studies" / STUDY / "report" / "report.md").read_text(encoding="utf-8")
+    found = scores(lab)
+    (alone,) = [unit for unit in units if unit["tasks"] == ["diseases"]]
+    assert f"{found[Path(alone['runs'][0]).name + '/diseases']:.4f}" in text
+
+
+class Place(Slot):
+    """A slot that trains nothing and gives the answers it is told to."""
+
+    def __init__(self, answers: dict[str, int], folder: StudyFolder) -> None:
+        self.answers, self.folder, self.trained = answers, folder, []
+        self.lock = threading.Lock()
+
+    def train(self, words: Sequence[str]) -> tuple[int, str]:
+        name = words[words.index("--run") + 1]
+        with self.lock:
+            self.trained.append(name)
+        return self.answers.get(name, EXIT_FINISHED), "said why" if name in self.answers else ""
+
+    def stop(self, number: signal.Signals) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def planned(tmp_path: Path) -> tuple[Plan, StudyFolder]:
+    _, study = spec.find("table3")
+    folder = StudyFolder(tmp_path, "table3")
+    plan = planning.make(study.model_copy(update={"seeds": (1,)}), tmp_path, tmp_path)
+    folder.save(plan, tmp_path, {})
+    return plan, folder
+
+
+def test_a_failure_ends_its_unit_alone(tmp_path: Path) -> None:
+    plan, folder = planned(tmp_path)
+    broken = plan.units[1].name
+    places = [Place({broken: EXIT_FAILED}, folder) for _ in range(2)]
+    told: list[tuple[Unit, Outcome]] = []
+    execution = Execution(folder, plan, plan.units, places, [], lambda unit, outcome: told.append((unit, outcome)))
+    assert execution.run() == EXIT_FAILED
+    trained = [name for place in places for name in place.trained]
+    assert sorted(trained) == sorted(unit.name for unit in plan.units), "each once"
+    assert {unit.name for unit, outcome in told if outcome.code} == {broken}
+    assert folder.outcomes()[broken].message == "said why"
+    assert folder.state_of(plan.units[1]) == "failed"
+
+
+def test_what_needs_a_failed_unit_is_not_started(tmp_path: Path) -> None:
+    plan, folder = planned(tmp_path)
+    first = plan.units[0]
+    rest = tuple(Unit(u.name, u.kind, u.encoder, u.tasks, u.seed, u.recipe, (first.name,)) for u in plan.units[1:])
+    plan = Plan(plan.study, plan.size, (first, *rest))
+    place = Place({first.name: EXIT_REFUSED}, folder)
+    assert Execution(folder, plan, plan.units, [place], [], lambda unit, outcome: None).run() == EXIT_FAILED
+    assert place.trained == [first.name]
+    assert all(first.name in folder.outcomes()[unit.name].message for unit in rest)
+
+
+def test_a_plan_stays_what_it_was_when_the_study_changes(tmp_path: Path, tiny_encoder: Path) -> None:
+    lab = Lab(tmp_path)
+    path = write_study(lab, tiny_encoder)
+    made = study(lab, "plan")
+    assert made.returncode == EXIT_FINISHED, made.stderr
+    path.write_text(path.read_text(encoding="utf-8").replace("seeds = [\n    1,\n]", "seeds = [7]"), encoding="utf-8")
+    changed = study(lab, "run")
+    assert changed.returncode == EXIT_REFUSED
+    assert "has changed since it was planned" in changed.stderr
+    assert not list(lab.runs.glob("*/run.json"))
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_goes_on_without_repeating_what_is_finished(tmp_path: Path, tiny_encoder: Path) -> None:
+    whole, cut = Lab(tmp_path / "whole"), Lab(tmp_path / "cut")
+    for lab in (whole, cut):
+        lab.folder.mkdir()
+        write_study(lab, tiny_encoder, epochs=6)
+    options = ("run", "--ds_config", "cpu-fp32", "--workers", "1")
+    assert study(whole, *options).returncode == EXIT_FINISHED
+    process = subprocess.Popen(command(cut, *options), env=cut.environment(), stderr=subprocess.DEVNULL)
+    end = time.monotonic() + SECONDS
+    while len(list(cut.runs.glob("*/run.json"))) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_ino for path in cut.runs.glob("*/status.json") if '"finished"' in path.read_text()}
+    assert study(cut, *options).returncode == EXIT_FINISHED
+    assert {path: path.stat().st_ino for path in finished} == finished
+    assert scores(cut) == scores(whole)
+    assert not _living(cut)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_workers_with_a_checkpoint_and_a_dead_worker_fails_its_unit(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
+    lab = Lab(tmp_path)
+    write_study(lab, tiny_encoder, epochs=40)
+    process = subprocess.Popen(
+        command(lab, "run", "--ds_config", "cpu-fp32", "--workers", "1"),
+        env=lab.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + SECONDS
+    while not list(lab.runs.glob("*/events.jsonl")) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SECONDS) == EXIT_STOPPED
+    states = [unit["state"] for unit in status(lab)["units"]]
+    assert states.count("stopped") == 1
+    assert not _living(lab)
+
+
+def _living(lab: Lab) -> list[str]:
+    """The command lines of processes that still work in the lab."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if str(lab.runs) in words:
+                found.append(words)
+    return found

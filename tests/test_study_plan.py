@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mtscale.errors import ConfigError
+from mtscale.study import plan as planning
+from mtscale.study import spec
+from mtscale.study.plan import Size
+from tests.test_study_spec import STUDY, written
+
+
+def test_each_training_is_planned_once(tmp_path: Path) -> None:
+    """Table 2 and figure share the single-task runs; the pair of a domain of two tasks is its refined model."""
+    path = written(tmp_path, STUDY)
+    plan = planning.make(spec.load(path), tmp_path, tmp_path / "runs")
+    assert Counter((unit.kind, unit.tasks) for unit in plan.units) == {
+        ("single", ("cdr-disease",)): 2,
+        ("single", ("cdr-chemical",)): 2,
+        ("refined", ("cdr-disease", "cdr-chemical")): 2,
+    }
+    assert len({unit.name for unit in plan.units}) == 6
+    alone = plan.cells["table2"]["alone"]["cdr-disease"].runs
+    together = plan.cells["table2"]["together"]["cdr-disease"].runs
+    (edge,) = [edge for edge in plan.edges if edge.target == "cdr-disease"]
+    assert (edge.source, edge.alone, edge.pair) == ("cdr-chemical", alone, together)
+    assert {name for unit in plan.units for name in unit.runs} >= {*alone.values(), *together.values()}
+
+
+def test_a_fine_tuned_row_adds_finetuning_to_the_refined_unit_of_another_row(tmp_path: Path) -> None:
+    text = STUDY.replace(
+        '    { label = "together"',
+        '    { label = "on", model = "finetuned", encoder = "minilm" },\n    { label = "together"',
+    )
+    plan = planning.make(spec.load(written(tmp_path, text)), tmp_path, tmp_path)
+    (refined, _) = [unit for unit in plan.units if unit.kind == "refined"]
+    assert refined.recipe.stages == ("refine", "finetune")
+    assert refined.runs == (refined.name, *(f"{refined.name}-finetune-{task}" for task in refined.tasks))
+    cells = plan.cells["table2"]
+    assert cells["together"]["cdr-disease"].runs[1] == refined.name
+    assert cells["on"]["cdr-disease"].runs[1] == f"{refined.name}-finetune-cdr-disease"
+
+
+def test_names_hold_what_is_trained_and_not_where_it_is_asked_for(tmp_path: Path) -> None:
+    whole = planning.make(spec.load(written(tmp_path, STUDY)), tmp_path, tmp_path)
+    part = planning.make(spec.load(written(tmp_path, STUDY)).only(["table2"]), tmp_path, tmp_path)
+    smaller = planning.make(spec.load(written(tmp_path, STUDY)), tmp_path, tmp_path, Size(documents=10))
+    assert {unit.name for unit in part.units} == {unit.name for unit in whole.units}
+    assert not {unit.name for unit in smaller.units} & {unit.name for unit in whole.units}
+    assert all(table.train_documents == 10 for unit in smaller.units for table in unit.recipe.tasks)
+
+
+def test_the_papers_study_has_every_run_of_its_tables(tmp_path: Path) -> None:
+    """Counted by hand from the tables: see the comments."""
+    _, study = spec.find("all")
+    plan = planning.make(study.model_copy(update={"seeds": (1,)}), tmp_path, tmp_path)
+    kinds = Counter(unit.kind for unit in plan.units)
+    # Table 6's single-task rows hold those of Tables 2 and 3 and of the figure.
+    assert kinds["single"] == 2 * 8
+    # Tables 2 to 5: four encoders on clinical tasks, three on biomedical ones; Table 6: three on all eight.
+    assert kinds["refined"] == 4 + 3 + 3
+    assert kinds["pair"] == 2 * 6
+    assert len(plan.edges) == 2 * 12
+    assert sum(len(unit.finetuned) for unit in plan.units) == 4 * 4 + 3 * 4 + 3 * 8
+    assert not any(unit.needs for unit in plan.units)
+
+
+def test_settings_that_make_no_recipe_are_refused_before_any_run(tmp_path: Path) -> None:
+    text = STUDY + "[settings.refine]\nepoch = 3\n"
+    with pytest.raises(ConfigError, match=r"refine.epoch: unknown key, did you mean 'epochs'\?"):
+        planning.make(spec.load(written(tmp_path, text)), tmp_path, tmp_path)
