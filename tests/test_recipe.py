@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from mtscale import recipe
 from mtscale.corpora.catalogue import corpus_files
 from mtscale.errors import ConfigError
-from mtscale.recipe import RECIPES, FinetuneSettings, Recipe, StageSettings
+from mtscale.recipe import RECIPES, Recipe
 from mtscale.recipe_errors import line_of, nearest
+from mtscale.recipe_sections import FinetuneSettings, StageSettings
 from mtscale.tasks import TASKS, Access, Kind
 
 SHIPPED = sorted(RECIPES.glob("*.toml"))

@@ -28,7 +28,7 @@ from mtscale.errors import ConfigError
 from mtscale.inputs import encode
 from mtscale.inputs.encode import EncodingCounts, PieceVocabulary, TaskEncoder
 from mtscale.inputs.schedule import IntColumn
-from mtscale.recipe import Cut
+from mtscale.recipe_sections import Cut
 from mtscale.runs import write_atomically
 from mtscale.tasks import Access, Kind, Task
 

@@ -19,7 +19,7 @@ from mtscale.ds_config import ResolvedDsConfig
 from mtscale.inputs.batches import Batch
 from mtscale.model.heads import loss_sum
 from mtscale.model.multitask import MultiTaskModel
-from mtscale.recipe import StageSettings
+from mtscale.recipe_sections import StageSettings
 from mtscale.training.distributed import Ranks
 from mtscale.training.optimizer import LinearSchedule, activate, build_optimizer
 

@@ -30,7 +30,8 @@ from mtscale.inputs.schedule import Rows, Schedule, ScheduledBatch
 from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.predictions import Prediction, store
-from mtscale.recipe import Protocol, StageName, StageSettings
+from mtscale.recipe import Protocol, StageName
+from mtscale.recipe_sections import StageSettings
 from mtscale.runs import RunDirectory, write_atomically
 from mtscale.tasks import Task
 from mtscale.tracking.figures import confusion_figure
