@@ -12,20 +12,28 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from mtscale import recipe_errors
 from mtscale.errors import ConfigError
 from mtscale.names import TASK_NAME
-from mtscale.recipe_sections import Cut, EncoderSettings, FinetuneSettings, PaperSettings, Section, StageSettings
+from mtscale.recipe_sections import (
+    Cut,
+    EncoderSettings,
+    FinetuneSettings,
+    PaperSettings,
+    PretrainSettings,
+    Section,
+    StageSettings,
+)
 from mtscale.recipe_tasks import TaskTable
 
 RECIPES = Path(__file__).parent / "recipes"
 
-StageName = Literal["refine", "finetune"]
+StageName = Literal["pretrain", "refine", "finetune"]
 Protocol = Literal["clean", "paper"]
 
 
@@ -33,7 +41,9 @@ class Recipe(Section):
     """A whole recipe."""
 
     name: str = Field(pattern=f"^{TASK_NAME.pattern}$", description="what runs of this recipe are called")
-    stages: tuple[StageName, ...] = Field(("refine",), strict=False, description="refine, finetune, or both in order")
+    stages: tuple[StageName, ...] = Field(
+        ("refine",), strict=False, description="pretrain, refine, finetune: one, or several in this order"
+    )
     protocol: Protocol = Field(
         "clean",
         description="'clean': choose on dev, score test once; 'paper': train on train and dev, choose on test, as the "
@@ -42,10 +52,18 @@ class Recipe(Section):
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((1,), strict=False, min_length=1)
     data_root: str | None = Field(None, description="folder of the corpora; --data and MTSCALE_DATA win over it")
     encoder: EncoderSettings = EncoderSettings()
+    pretrain: PretrainSettings = PretrainSettings()
     refine: StageSettings = StageSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     paper: PaperSettings = PaperSettings()
-    tasks: tuple[TaskTable, ...] = Field(strict=False, min_length=1)
+    tasks: tuple[TaskTable, ...] = Field((), strict=False, validate_default=True)
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_of_stages(cls, tasks: tuple[TaskTable, ...], info: ValidationInfo) -> tuple[TaskTable, ...]:
+        if not tasks and info.data.get("stages") != ("pretrain",):
+            raise ValueError("stages refine and finetune need at least one [[tasks]] table")
+        return tasks
 
     @model_validator(mode="before")
     @classmethod
@@ -60,8 +78,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.stages not in {("refine",), ("finetune",), ("refine", "finetune")}:
-            raise ValueError("stages must be ['refine'], ['finetune'] or ['refine', 'finetune']")
+        if not self.stages or self.stages != tuple(stage for stage in get_args(StageName) if stage in self.stages):
+            raise ValueError("stages must be one or several of 'pretrain', 'refine', 'finetune', in this order")
+        if "pretrain" in self.stages and not self.pretrain.files:
+            raise ValueError("stage pretrain needs pretrain.files, the text to train on")
         task_names = [task.name for task in self.tasks]
         twice = sorted({name for name in task_names if task_names.count(name) > 1})
         if twice:
@@ -83,7 +103,8 @@ class Recipe(Section):
         return self.paper.cut if self.protocol == "paper" else "gold_blind"
 
     def settings(self, stage: StageName) -> StageSettings:
-        """The settings of a stage; finetune takes from refine what it does not set itself."""
+        """The settings of a stage on tasks; finetune takes from refine what it does not set itself."""
+        assert stage != "pretrain"
         if stage == "refine":
             return self.refine
         own = {key: value for key, value in self.finetune.model_dump().items() if value is not None}
@@ -91,17 +112,22 @@ class Recipe(Section):
 
     def to_toml(self) -> str:
         """The recipe with every default written out."""
-        content = self.model_dump(mode="json", exclude_none=True, exclude={"tasks", *self._unused()})
+        content = self.model_dump(mode="json", exclude_none=True, exclude={"tasks": True, **self._unused()})
         content["tasks"] = [task.model_dump(mode="json", exclude_unset=True) for task in self.tasks]
         return tomli_w.dumps(content)
 
     def hash(self) -> str:
         """A short hash of everything but the seeds and the place of the data: equal for the runs of a group."""
-        content = self.model_dump(mode="json", exclude={"seeds", "data_root", *self._unused()})
+        content = self.model_dump(mode="json", exclude={"seeds": True, "data_root": True, **self._unused()})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
-    def _unused(self) -> set[str]:
-        return {"paper"} if self.protocol == "clean" else set()
+    def _unused(self) -> dict[str, Any]:
+        unused: dict[str, Any] = {"paper": True} if self.protocol == "clean" else {}
+        if "pretrain" not in self.stages:
+            unused["pretrain"] = True
+        elif self.pretrain.start != "scratch":
+            unused["pretrain"] = {"scratch"}
+        return unused
 
 
 def find(name_or_path: str) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Cut = Literal["gold_blind", "gold_aware"]
 LossWeights = Literal["static", "uncertainty"]
 Mixing = Literal["proportional", "annealed", "temperature", "uniform", "round_robin"]
+TextFormat = Literal["lines", "paragraphs", "files", "pubtator", "jsonl"]
+Cleaning = Literal["none", "bluebert"]
 
 
 class Section(BaseModel):
@@ -85,3 +87,86 @@ class PaperSettings(Section):
         description="sentences of over 30 words are cut after the last O tag that fits, on test too (split_if_longer "
         "in ncbi-nlp/bluebert, mt-bluebert/mt_bluebert/blue_prepro_std.py); 'gold_blind' does not look",
     )
+
+
+class ScratchSettings(Section):
+    """``[pretrain.scratch]``: the shape of a BERT whose weights are drawn, and its vocabulary. Defaults: BERT-base."""
+
+    layers: int = Field(12, ge=1, le=96, description="layers")
+    hidden: int = Field(768, ge=8, le=8192, description="units of a layer")
+    heads: int = Field(12, ge=1, le=128, description="attention heads, a divisor of hidden")
+    intermediate: int = Field(3072, ge=8, le=65536, description="units of a layer's feed-forward part")
+    vocabulary: int = Field(
+        30522,
+        ge=100,
+        le=500_000,
+        description="word pieces of the WordPiece vocabulary trained on the same text, at most",
+    )
+    min_count: int = Field(2, ge=1, description="how often a piece must occur in the text to be joined from others")
+    case: Literal["lower", "kept"] = Field("lower", description="whether the vocabulary knows capitals")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"heads must divide hidden, found {self.heads} and {self.hidden}")
+        return self
+
+
+class PretrainSettings(Section):
+    """``[pretrain]``: masked language modelling on text, as in BERT (section 3.5.1 of the paper)."""
+
+    files: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="the text: files, or patterns with * and ?, under the data root or beside the recipe; after "
+        "'sample:' those of the packaged sample",
+    )
+    format: TextFormat = Field(
+        "lines",
+        description="'lines': a document a line of text; 'paragraphs': documents between blank lines; 'files': one "
+        "a file; 'pubtator'; 'jsonl': an object a line",
+    )
+    field: str | None = Field(None, min_length=1, description="jsonl: the member that holds the text ('text')")
+    access: Literal["open", "dua"] = Field(
+        "dua",
+        description="whether the text may be passed on, or lies under a use agreement; the encoder bears the mark",
+    )
+    clean: Cleaning = Field(
+        "none", description="'bluebert': lower case, ASCII only, Penn Treebank tokens, as BlueBERT's authors did"
+    )
+    start: Literal["encoder", "scratch"] = Field(
+        "encoder", description="go on from the encoder of [encoder], or draw the one of [pretrain.scratch]"
+    )
+    scratch: ScratchSettings = ScratchSettings()
+    heldout: float = Field(
+        0.05, gt=0, lt=1, description="share of the documents, drawn by their text, on which nothing is trained"
+    )
+    masking: Literal["pieces", "words"] = Field("pieces", description="mask single word pieces, or whole words")
+    mask_rate: float = Field(0.15, gt=0, lt=1, description="share of a row's pieces that are to be predicted")
+    as_mask: float = Field(0.8, ge=0, le=1, description="of these, the share that is replaced by [MASK]")
+    at_random: float = Field(0.1, ge=0, le=1, description="and by another piece at random; the rest stays as it is")
+    epochs: int | None = Field(None, ge=1, description="passes over the text (1); or give steps")
+    steps: int | None = Field(None, ge=1, description="mini-batches, instead of epochs")
+    evaluate_every: int | None = Field(
+        None, ge=1, description="steps between looks at the held-out text, with a checkpoint; without it, every epoch"
+    )
+    batch_size: int = Field(32, ge=1, description="rows of at most encoder.max_pieces in a mini-batch, over all ranks")
+    learning_rate: float = Field(1e-4, gt=0, description="peak learning rate of Adamax")
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of the steps over which the rate rises linearly")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled decay of weights (no biases, no layer norms)")
+    clip: float = Field(1.0, gt=0, description="largest global gradient norm")
+    cache_gib: float = Field(
+        50.0, gt=0, description="the most disk for encoded text; beyond it parts are encoded anew each epoch"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.field is not None and self.format != "jsonl":
+            raise ValueError(f"field is for format = 'jsonl' alone, found format = {self.format!r}")
+        if self.start != "scratch" and "scratch" in self.model_fields_set:
+            raise ValueError("[pretrain.scratch] is for start = 'scratch' alone: leave it out or change start")
+        if self.as_mask + self.at_random > 1:
+            raise ValueError(f"as_mask and at_random must add up to at most 1, found {self.as_mask + self.at_random:g}")
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        return self

@@ -143,7 +143,7 @@ dev = 3
 def test_what_is_missing_has_no_line_of_another_table(tmp_path: Path) -> None:
     assert problems(tmp_path, '[encoder]\nname = "sample"\n') == [
         "r.toml: name: Field required",
-        "r.toml: tasks: Field required",
+        "r.toml: tasks: stages refine and finetune need at least one [[tasks]] table",
     ]
 
 
