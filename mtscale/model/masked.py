@@ -118,10 +118,10 @@ def load_masked(name: str, dropout: float | Literal["checkpoint"], max_pieces: i
     return MaskedModel(whole, pooler), LoadReport(name, taken, missing, ignored)
 
 
-def draw_masked(
+def scratch_config(
     shape: ScratchSettings, vocabulary_size: int, padding: int, dropout: float | Literal["checkpoint"], max_pieces: int
-) -> MaskedModel:
-    """A BERT of some shape, its weights drawn from torch's global generator; it reads no more than ``max_pieces``."""
+) -> BertConfig:
+    """A BERT of some shape that reads no more than ``max_pieces``: further positions would never be trained."""
     config = BertConfig(
         vocab_size=vocabulary_size,
         hidden_size=shape.hidden,
@@ -133,4 +133,9 @@ def draw_masked(
     )
     if dropout != "checkpoint":
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+    return config
+
+
+def draw_masked(config: BertConfig) -> MaskedModel:
+    """A BERT with its head for masked pieces, all weights drawn from torch's global generator."""
     return MaskedModel(BertForMaskedLM(config), None)

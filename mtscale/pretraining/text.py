@@ -15,7 +15,7 @@ from mtscale.encoders import ACCESS
 from mtscale.errors import ConfigError
 from mtscale.inputs.encode import PieceVocabulary
 from mtscale.inputs.private import file_hash, locked
-from mtscale.model.encoder import load_tokenizer
+from mtscale.model.encoder import load_tokenizer, open_tokenizer
 from mtscale.pretraining.documents import Stretch, cut
 from mtscale.pretraining.masking import Masking
 from mtscale.pretraining.shards import (
@@ -59,10 +59,11 @@ def open_text(recipe: Recipe, files: TextFiles, shard_bytes: int = SHARD_BYTES) 
     settings, folder = recipe.pretrain, files.cache_folder()
     shards = cut(files.paths, settings.format, shard_bytes)
     source = TextSource(settings.format, settings.field, settings.clean, settings.heldout)
-    name = recipe.encoder.name
     if settings.start == "scratch":
-        name = str(_vocabulary(shards, source, settings, recipe.encoder.max_pieces, folder))
-    tokenizer = load_tokenizer(name)
+        place = _vocabulary(shards, source, settings, recipe.encoder.max_pieces, folder)
+        tokenizer = open_tokenizer(str(place), "from scratch")
+    else:
+        tokenizer = load_tokenizer(recipe.encoder.name)
     masking = _masking(tokenizer, settings)
     encoding = TextEncoding(source, PieceVocabulary.of(tokenizer), recipe.encoder.max_pieces)
     corpus = TextCorpus(shards, encoding, folder, settings.cache_gib * 2**30)

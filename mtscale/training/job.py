@@ -79,8 +79,8 @@ class Job:
             own.append(self.recipe.pretrain.access)
         if member.parent is not None:
             own += [self.access(parent) for parent in self.members if parent.name == member.parent]
-        elif encoders.is_marked(self.recipe.encoder.name):
-            own.append(Access.DUA.value)
+        elif not (member.stage == "pretrain" and self.recipe.pretrain.start == "scratch"):
+            own += [Access.DUA.value] if encoders.is_marked(self.recipe.encoder.name) else []
         return Access.DUA.value if Access.DUA.value in own else Access.OPEN.value
 
 

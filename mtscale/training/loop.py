@@ -28,6 +28,7 @@ from mtscale.inputs.schedule import Rows, Schedule, ScheduledBatch
 from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.predictions import Prediction, store
+from mtscale.pretraining.text import PretrainText
 from mtscale.recipe import Protocol, StageName
 from mtscale.recipe_sections import StageSettings
 from mtscale.runs import RunDirectory, write_atomically
@@ -78,6 +79,7 @@ class Surroundings:
     ranks: Ranks
     device: torch.device
     stop: StopRequest
+    text: PretrainText | None = None
 
 
 @dataclass(frozen=True)

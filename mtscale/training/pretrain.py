@@ -30,6 +30,7 @@ from mtscale.training.checkpoint import Position
 from mtscale.training.distributed import Ranks, barrier, sum_over_ranks
 from mtscale.training.engine import Engine
 from mtscale.training.journal import Journal, SilentJournal
+from mtscale.training.loop import TaskResult
 from mtscale.training.steps import StepLoop
 from mtscale.training.stop import StopRequest
 
@@ -67,15 +68,6 @@ class PretrainPlan:
         return self.settings.steps or self.schedule.steps_per_epoch * (self.settings.epochs or 1)
 
 
-@dataclass(frozen=True)
-class HeldoutResult:
-    """Held-out losses in nats a piece: at the start, of the kept encoder, of the unigram model."""
-
-    first: float
-    best: float
-    unigram: float
-
-
 class PretrainLoop(StepLoop):
     """Pretrains one encoder inside its run directory."""
 
@@ -106,8 +98,8 @@ class PretrainLoop(StepLoop):
         """Go on from the newest whole state of the run directory, if there is one."""
         self.state = checkpoint.load_state(self.checkpoints, self.engine, self._ranks, PretrainState) or self.state
 
-    def run(self) -> HeldoutResult | None:
-        """Train to the end; the held-out losses, or None if the run was stopped before (its state is saved)."""
+    def run(self) -> list[TaskResult] | None:
+        """Train to the end; the held-out perplexities, or None if the run was stopped before (its state is saved)."""
         if self.state.step == 0:
             self._evaluate(epoch=0)
         while self.state.step < self.steps:
@@ -116,7 +108,8 @@ class PretrainLoop(StepLoop):
                 self._save_state()
                 return None
         state = self.state
-        return HeldoutResult(state.first_loss, state.best_loss, state.unigram_loss)
+        losses = {"at start": state.first_loss, "kept": state.best_loss, "unigram": state.unigram_loss}
+        return [TaskResult("held-out text", "perplexity", {head: perplexity(loss) for head, loss in losses.items()})]
 
     def _train_epoch(self, epoch: int) -> bool:
         """Whether the epoch, or the run, was trained to its end; False if a stop was agreed on before."""
