@@ -72,13 +72,9 @@ def test_jsonl_gives_the_named_member(tmp_path: Path, texts: list[str], size: in
 
 
 @LENIENT
-@given(
-    texts=st.lists(st.text(alphabet="ab\n é", max_size=20), min_size=1, max_size=5), size=SIZES, mark=st.booleans()
-)
+@given(texts=st.lists(st.text(alphabet="ab\n é", max_size=20), min_size=1, max_size=5), size=SIZES, mark=st.booleans())
 def test_files_are_documents_and_never_cut(tmp_path: Path, texts: list[str], size: int, mark: bool) -> None:
-    paths = [
-        write(tmp_path, f"{number}.txt", ("\ufeff" if mark else "") + text) for number, text in enumerate(texts)
-    ]
+    paths = [write(tmp_path, f"{number}.txt", ("\ufeff" if mark else "") + text) for number, text in enumerate(texts)]
     assert read_all(paths, "files", size) == [text for text in texts if text.strip()]
 
 
@@ -105,7 +101,7 @@ def test_small_files_come_together_and_large_ones_in_parts(tmp_path: Path) -> No
         ("files", b"fine\nbr\xffken", "text:2: expected UTF-8"),
         ("jsonl", b'{"text": "a"}\nsecret\n', "text:2: expected a JSON object, found something else"),
         ("jsonl", b"[1]\n", "text:1: expected a JSON object, found another JSON value"),
-        ("jsonl", b'{"txt": "secret"}\n', "text:1: expected a text in the member 'text' (pretrain.field), found no such"),
+        ("jsonl", b'{"txt": "secret"}\n', "text:1: expected a text in the member 'text' (pretrain.field), found no"),
         ("jsonl", b'{"text": 3}\n', "found another value"),
         ("pubtator", b"1|t|A\n1|a|B\n\n2|t|secret\n", "text:4: expected ID|t|TITLE and ID|a|ABSTRACT"),
     ],

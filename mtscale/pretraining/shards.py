@@ -235,8 +235,8 @@ def cut_rows(begins: NDArray[np.bool_], room: int) -> list[int]:
     ends: list[int] = []
     first = 0
     while len(begins) - first > room:
-        word = int(words[np.searchsorted(words, first + room, side="right") - 1]) if len(words) else 0
-        first = word if word > first else first + room
+        before = words[: np.searchsorted(words, first + room, side="right")]
+        first = int(before[-1]) if len(before) and before[-1] > first else first + room
         ends.append(first)
     return [*ends, len(begins)]
 

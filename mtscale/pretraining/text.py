@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from transformers import BertTokenizer, PreTrainedTokenizerBase
 
 from mtscale.encoders import ACCESS
 from mtscale.errors import ConfigError
@@ -27,7 +27,7 @@ from mtscale.pretraining.shards import (
     documents,
 )
 from mtscale.pretraining.sources import TextFiles
-from mtscale.pretraining.vocabulary import bert_tokenizer, train_vocabulary
+from mtscale.pretraining.vocabulary import train_vocabulary
 from mtscale.recipe import Recipe
 from mtscale.recipe_sections import PretrainSettings
 
@@ -114,7 +114,11 @@ def _vocabulary(
         if not target.exists():
             aside = folder / f".training-{target.name}"
             shutil.rmtree(aside, ignore_errors=True)
-            tokenizer = bert_tokenizer(train_vocabulary(texts, settings.scratch), settings.scratch, max_pieces)
+            tokenizer = BertTokenizer(
+                vocab=train_vocabulary(texts, settings.scratch),
+                do_lower_case=settings.scratch.case == "lower",
+                model_max_length=max_pieces,
+            )
             tokenizer.init_kwargs[ACCESS] = settings.access
             tokenizer.save_pretrained(aside)
             aside.rename(target)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import BertTokenizer
 
 from mtscale.errors import ConfigError
 from mtscale.recipe_sections import ScratchSettings
@@ -55,11 +54,6 @@ def train_vocabulary(texts: Callable[[], Iterable[str]], settings: ScratchSettin
     tokenizer.train_from_iterator(texts(), trainer=trainer)
     pieces: dict[str, int] = tokenizer.get_vocab()
     return dict(sorted(pieces.items(), key=lambda item: item[1]))
-
-
-def bert_tokenizer(vocabulary: dict[str, int], settings: ScratchSettings, max_pieces: int) -> BertTokenizer:
-    """BERT's tokenizer with a vocabulary."""
-    return BertTokenizer(vocab=vocabulary, do_lower_case=settings.case == "lower", model_max_length=max_pieces)
 
 
 def _continues(
