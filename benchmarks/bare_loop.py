@@ -78,7 +78,7 @@ def compare(data_root: Path | None, pairs: int) -> dict[str, object]:
     ]
     resolved = loop.plan.resolved
     bare = BareLoop(
-        copy.deepcopy(engine.model), autocast=resolved.precision == "autocast-bf16", clip=work.recipe.refine.clip
+        copy.deepcopy(loop.model), autocast=resolved.precision == "autocast-bf16", clip=work.recipe.refine.clip
     )
     engine.train()
 

@@ -117,7 +117,7 @@ def train_stock(work: Workload, seed: int, folder: Path) -> Engine:
     trained = replace(work, recipe=work.recipe.model_copy(update={"encoder": encoder}))
     loop: Loop = workload.mtscale_loop(trained, seed, folder, StopRequest())
     for task in work.tasks:
-        loop.engine.model.head(task.name).output.load_state_dict(model.heads[f"{task.name}_head"].state_dict())
+        loop.model.head(task.name).output.load_state_dict(model.heads[f"{task.name}_head"].state_dict())
     return loop.engine
 
 

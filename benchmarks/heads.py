@@ -58,8 +58,8 @@ def compare(zero: int, heads: int, steps: int) -> tuple[list[float], list[float]
     engines = [_engine(work.recipe, _heads(encoded.task, number), zero, len(batches)) for number in (1, heads)]
     seconds: tuple[list[float], list[float]] = [], []
     for number, (batch, terms) in enumerate(batches):
-        for engine, taken in zip(engines, seconds, strict=True):
-            task = f"head-{number % len(engine.model.tasks)}"
+        for engine, count, taken in zip(engines, (1, heads), seconds, strict=True):
+            task = f"head-{number % count}"
             taken.append(_step(engine, task, batch, terms, number))
     distributed.finish()
     return seconds[0][WARM_UP:], seconds[1][WARM_UP:]

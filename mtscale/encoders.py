@@ -11,7 +11,9 @@ An alias wins over a folder of its name, as ``sample`` does; ``./biobert`` is th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 ALIASES: Mapping[str, str] = {
     "biobert": "dmis-lab/biobert-v1.1",
@@ -19,3 +21,16 @@ ALIASES: Mapping[str, str] = {
     "bluebert-pubmed": "bionlp/bluebert_pubmed_uncased_L-12_H-768_A-12",
     "bluebert-mimic": "bionlp/bluebert_pubmed_mimic_uncased_L-12_H-768_A-12",
 }
+
+# In config.json of an encoder and tokenizer_config.json of a vocabulary: "dua" where they were made from text that lies
+# under a use agreement. transformers keeps keys that it does not know, so the mark survives loading and saving.
+ACCESS = "mtscale_access"
+
+
+def is_marked(name: str) -> bool:
+    """Whether an encoder is a folder that bears the mark of text under a use agreement."""
+    try:
+        config = json.loads((Path(name).expanduser() / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get(ACCESS) == "dua"

@@ -1,8 +1,8 @@
 """Recipes: TOML files that say *what* to train. On which hardware is said by ``ds_configs/*.json``.
 
-This schema is the one place of every setting: its names, defaults, limits and explanations feed the documentation
-and whatever else shows settings. Defaults < recipe file < ``--set``. Unknown keys are refused, all problems are
-reported at once, each with its file and line.
+This schema (its tables are in ``recipe_sections`` and ``recipe_tasks``) is the one place of every setting: its names,
+defaults, limits and explanations feed the documentation and whatever else shows settings. Defaults < recipe file <
+``--set``. Unknown keys are refused, all problems are reported at once, each with its file and line.
 """
 
 from __future__ import annotations
@@ -11,237 +11,39 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from mtscale import recipe_errors
 from mtscale.errors import ConfigError
 from mtscale.names import TASK_NAME
-from mtscale.tasks import TASKS, Access, Kind, Task
+from mtscale.recipe_sections import (
+    Cut,
+    EncoderSettings,
+    FinetuneSettings,
+    PaperSettings,
+    PretrainSettings,
+    Section,
+    StageSettings,
+)
+from mtscale.recipe_tasks import TaskTable
 
 RECIPES = Path(__file__).parent / "recipes"
 
-StageName = Literal["refine", "finetune"]
+StageName = Literal["pretrain", "refine", "finetune"]
 Protocol = Literal["clean", "paper"]
-Cut = Literal["gold_blind", "gold_aware"]
-LossWeights = Literal["static", "uncertainty"]
-Mixing = Literal["proportional", "annealed", "temperature", "uniform", "round_robin"]
-
-
-class Section(BaseModel):
-    """A table of a recipe: unknown keys are refused, values are not coerced from other types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class EncoderSettings(Section):
-    """``[encoder]``: the shared layers."""
-
-    name: str = Field(
-        "sample", description="hub id, alias (biobert, ...), folder, or 'sample' for the packaged encoder"
-    )
-    max_pieces: int = Field(128, ge=8, le=512, description="longest input in word pieces, [CLS] and [SEP] included")
-    dropout: Literal["checkpoint"] | Annotated[float, Field(ge=0, lt=1)] = Field(
-        "checkpoint", description="hidden and attention dropout; 'checkpoint' keeps the encoder's own"
-    )
-
-
-class StageSettings(Section):
-    """``[refine]``, and ``[finetune]`` where it differs. Defaults are section 4.2 of the paper."""
-
-    epochs: int = Field(100, ge=1, description="passes over the training examples, at most")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better dev score")
-    batch_size: int = Field(32, ge=1, description="examples in a mini-batch, over all ranks")
-    learning_rate: float = Field(5e-5, gt=0, description="peak learning rate of Adamax")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises linearly")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled decay of weights (no biases, no layer norms)")
-    clip: float = Field(1.0, gt=0, description="largest global gradient norm")
-    head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each head")
-    mixing: Mixing = Field(
-        "proportional",
-        description="'proportional': every mini-batch of every task once an epoch (Algorithm 1); the others give small "
-        "tasks more of as many steps (inputs/mixing.py)",
-    )
-    temperature: float = Field(2.0, ge=1, description="for mixing = 'temperature': shares as size ** (1 / temperature)")
-    loss_weights: LossWeights = Field(
-        "static",
-        description="'static': each task's loss_weight; 'uncertainty': times a weight learned with the task's head "
-        "(Kendall, Gal and Cipolla 2018, arXiv:1705.07115)",
-    )
-    batches: Literal["recomposed", "fixed"] = Field(
-        "recomposed", description="mini-batches composed anew each epoch, or once as Algorithm 1 prints it"
-    )
-    order: Literal["by_length", "random"] = Field(
-        "by_length", description="examples of similar length together (less padding), or at random"
-    )
-
-
-class FinetuneSettings(Section):
-    """``[finetune]``: what is not given is taken from ``[refine]``."""
-
-    epochs: int = Field(10, ge=1, description="passes over the task's training examples, at most")
-    learning_rate: float = Field(1e-5, gt=0, description="peak learning rate, smaller than in refine")
-    patience: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
-    warmup: float | None = Field(None, ge=0, lt=1)
-    weight_decay: float | None = Field(None, ge=0)
-    clip: float | None = Field(None, gt=0)
-    head_dropout: float | None = Field(None, ge=0, lt=1)
-    mixing: Mixing | None = None
-    temperature: float | None = Field(None, ge=1)
-    loss_weights: LossWeights | None = None
-    batches: Literal["recomposed", "fixed"] | None = None
-    order: Literal["by_length", "random"] | None = None
-
-
-class PaperSettings(Section):
-    """``[paper]``: what the authors' code does otherwise than the paper says, for ``protocol = "paper"`` alone."""
-
-    cut: Cut = Field(
-        "gold_aware",
-        description="sentences of over 30 words are cut after the last O tag that fits, on test too (split_if_longer "
-        "in ncbi-nlp/bluebert, mt-bluebert/mt_bluebert/blue_prepro_std.py); 'gold_blind' does not look",
-    )
-
-
-_SPLIT_ORDER = ("train", "dev", "test")
-# What a recipe may set on a shipped task too.
-_SETTINGS = ("cap", "fold", "loss_weight", "marking", "train_documents")
-
-
-class TaskTable(Section):
-    """``[[tasks]]``: the name of a shipped task, or a task of one's own with at least kind, format and files."""
-
-    name: str = Field(pattern=f"^{TASK_NAME.pattern}$", description="a shipped task's name, or your own")
-    kind: Annotated[Kind, Field(strict=False)] | None = Field(
-        None, description="similarity, relation, inference, tagging"
-    )
-    format: str | None = Field(None, description="the format of the files")
-    files: dict[str, str | Annotated[tuple[str, ...], Field(strict=False)]] | None = Field(
-        None, strict=False, description="train, dev and test: a file or several, relative to data root or recipe"
-    )
-    labels: tuple[str, ...] = Field(
-        (), strict=False, description="entity types, or classes in the order of the outputs"
-    )
-    negative: str | None = Field(None, description="relation: the class that means no relation")
-    arguments: Annotated[tuple[str, str], Field(strict=False)] | None = Field(
-        None, description="relation: the entity types of the two arguments"
-    )
-    relation: str | None = Field(None, description="relation: the format's name of the positive relation")
-    candidates: Literal["all", "closest"] = Field(
-        "all", description="relation: all mention pairs of a sentence, or of each two concepts the closest"
-    )
-    score_range: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
-        None, description="similarity: lowest and highest score"
-    )
-    marking: Literal["mask", "typed_markers"] = Field(
-        "mask", description="relation: replace the arguments by @TYPE$, or keep them between typed markers"
-    )
-    columns: dict[str, str] = Field({}, description="general formats: where things stand, {role = column}")
-    scheme: Literal["IOB1", "IOB2", "BIOES"] | None = Field(None, description="conll: how the tags are to be read")
-    dev_fraction: float | None = Field(
-        None, gt=0, lt=1, description="without dev files: the part of the training documents to take for dev"
-    )
-    folds: int | None = Field(None, ge=3, description="train files alone: cut their documents into so many folds")
-    fold: int = Field(0, ge=0, description="the fold that is test; the next one is dev")
-    split_seed: int = Field(1, ge=0, description="seed of dev_fraction, folds and train_documents")
-    loss_weight: float = Field(1.0, gt=0, description="multiplies the task's loss")
-    cap: int | None = Field(None, ge=1, description="the most training examples of the task that an epoch counts")
-    train_documents: int | None = Field(
-        None,
-        ge=1,
-        description="the most training documents that are used, drawn by split_seed; dev and test stay whole",
-    )
-    domain: str = Field("own", description="e.g. biomedical or clinical")
-    access: Annotated[Access, Field(strict=False)] = Field(Access.DUA, description="'open', or 'dua' (use agreement)")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        own = self.model_fields_set - {"name", *_SETTINGS}
-        if not own:
-            if self.name not in TASKS:
-                raise ValueError(
-                    f"no shipped task {self.name!r}{recipe_errors.nearest(self.name, TASKS)}; "
-                    "a task of your own needs kind, format and files"
-                )
-            return self._check_fold(TASKS[self.name].folds)
-        if self.name in TASKS:
-            raise ValueError(f"{self.name!r} is a shipped task: give your own another name")
-        missing = [key for key in ("kind", "format", "files") if getattr(self, key) is None]
-        if missing:
-            raise ValueError(f"task {self.name!r} lacks {', '.join(missing)}")
-        return self._check_kind()
-
-    def _check_kind(self) -> Self:
-        self._check_fold(self.folds)
-        needed = {"train"} if self.folds else {"train", "test"} if self.dev_fraction else {"train", "dev", "test"}
-        if set(self.files or ()) != needed:
-            found = ", ".join(self.files or ()) or "none"
-            raise ValueError(
-                f"task {self.name!r}: files needs {', '.join(sorted(needed, key=_SPLIT_ORDER.index))}, found {found} "
-                "(dev_fraction takes dev from train, folds all three)"
-            )
-        if self.kind is Kind.SIMILARITY:
-            if self.labels:
-                raise ValueError(f"task {self.name!r}: a similarity task has a score_range, no labels")
-        elif not self.labels or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"task {self.name!r}: labels must be given, each once")
-        if self.kind is Kind.RELATION and self.negative not in self.labels:
-            raise ValueError(f"task {self.name!r}: negative must be one of the labels")
-        return self
-
-    def _check_fold(self, folds: int | None) -> Self:
-        if self.folds and self.dev_fraction:
-            raise ValueError(f"task {self.name!r}: give folds or dev_fraction, not both")
-        if self.fold >= (folds or 1):
-            raise ValueError(f"task {self.name!r}: fold {self.fold} of {folds or 0} folds; they count from 0")
-        return self
-
-    def resolve(self, data_root: Path | None, recipe_folder: Path) -> Task:
-        """The task this table stands for, its files looked up under the data root first, then beside the recipe."""
-        if self.name in TASKS:
-            return replace(TASKS[self.name], **{key: getattr(self, key) for key in _SETTINGS})
-        assert self.kind is not None
-        assert self.format is not None
-        assert self.files is not None
-        files = {split: (names,) if isinstance(names, str) else names for split, names in self.files.items()}
-        under_root = data_root is not None and (data_root / files["train"][0]).exists()
-        return Task(
-            name=self.name,
-            kind=self.kind,
-            domain=self.domain,
-            access=self.access,
-            corpus="" if under_root else str(recipe_folder.resolve()),
-            format=self.format,
-            files=files,
-            labels=self.labels,
-            negative=self.negative,
-            arguments=self.arguments,
-            relation=self.relation,
-            candidates=self.candidates,
-            marking=self.marking,
-            columns=self.columns,
-            scheme=self.scheme,
-            dev_fraction=self.dev_fraction,
-            folds=self.folds,
-            fold=self.fold,
-            split_seed=self.split_seed,
-            loss_weight=self.loss_weight,
-            cap=self.cap,
-            train_documents=self.train_documents,
-            score_range=self.score_range,
-        )
 
 
 class Recipe(Section):
     """A whole recipe."""
 
     name: str = Field(pattern=f"^{TASK_NAME.pattern}$", description="what runs of this recipe are called")
-    stages: tuple[StageName, ...] = Field(("refine",), strict=False, description="refine, finetune, or both in order")
+    stages: tuple[StageName, ...] = Field(
+        ("refine",), strict=False, description="pretrain, refine, finetune: one, or several in this order"
+    )
     protocol: Protocol = Field(
         "clean",
         description="'clean': choose on dev, score test once; 'paper': train on train and dev, choose on test, as the "
@@ -250,10 +52,18 @@ class Recipe(Section):
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((1,), strict=False, min_length=1)
     data_root: str | None = Field(None, description="folder of the corpora; --data and MTSCALE_DATA win over it")
     encoder: EncoderSettings = EncoderSettings()
+    pretrain: PretrainSettings = PretrainSettings()
     refine: StageSettings = StageSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     paper: PaperSettings = PaperSettings()
-    tasks: tuple[TaskTable, ...] = Field(strict=False, min_length=1)
+    tasks: tuple[TaskTable, ...] = Field((), strict=False, validate_default=True)
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_of_stages(cls, tasks: tuple[TaskTable, ...], info: ValidationInfo) -> tuple[TaskTable, ...]:
+        if not tasks and info.data.get("stages") != ("pretrain",):
+            raise ValueError("stages refine and finetune need at least one [[tasks]] table")
+        return tasks
 
     @model_validator(mode="before")
     @classmethod
@@ -268,8 +78,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.stages not in {("refine",), ("finetune",), ("refine", "finetune")}:
-            raise ValueError("stages must be ['refine'], ['finetune'] or ['refine', 'finetune']")
+        if not self.stages or self.stages != tuple(stage for stage in get_args(StageName) if stage in self.stages):
+            raise ValueError("stages must be one or several of 'pretrain', 'refine', 'finetune', in this order")
+        if "pretrain" in self.stages and not self.pretrain.files:
+            raise ValueError("stage pretrain needs pretrain.files, the text to train on")
         task_names = [task.name for task in self.tasks]
         twice = sorted({name for name in task_names if task_names.count(name) > 1})
         if twice:
@@ -291,7 +103,8 @@ class Recipe(Section):
         return self.paper.cut if self.protocol == "paper" else "gold_blind"
 
     def settings(self, stage: StageName) -> StageSettings:
-        """The settings of a stage; finetune takes from refine what it does not set itself."""
+        """The settings of a stage on tasks; finetune takes from refine what it does not set itself."""
+        assert stage != "pretrain"
         if stage == "refine":
             return self.refine
         own = {key: value for key, value in self.finetune.model_dump().items() if value is not None}
@@ -299,17 +112,22 @@ class Recipe(Section):
 
     def to_toml(self) -> str:
         """The recipe with every default written out."""
-        content = self.model_dump(mode="json", exclude_none=True, exclude={"tasks", *self._unused()})
+        content = self.model_dump(mode="json", exclude_none=True, exclude={"tasks": True, **self._unused()})
         content["tasks"] = [task.model_dump(mode="json", exclude_unset=True) for task in self.tasks]
         return tomli_w.dumps(content)
 
     def hash(self) -> str:
         """A short hash of everything but the seeds and the place of the data: equal for the runs of a group."""
-        content = self.model_dump(mode="json", exclude={"seeds", "data_root", *self._unused()})
+        content = self.model_dump(mode="json", exclude={"seeds": True, "data_root": True, **self._unused()})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
-    def _unused(self) -> set[str]:
-        return {"paper"} if self.protocol == "clean" else set()
+    def _unused(self) -> dict[str, Any]:
+        unused: dict[str, Any] = {"paper": True} if self.protocol == "clean" else {}
+        if "pretrain" not in self.stages:
+            unused["pretrain"] = True
+        elif self.pretrain.start != "scratch":
+            unused["pretrain"] = {"scratch"}
+        return unused
 
 
 def find(name_or_path: str) -> Path:

@@ -137,6 +137,9 @@ def _show(options: argparse.Namespace) -> int:
         "MLflow": summary["mlflow_run_id"] or "not mirrored",
     }
     print("\n".join(f"{name:<10}{value}" for name, value in facts.items()) + "\n")
+    if summary["stage"] == "pretrain":
+        print(_perplexities(run))
+        return EXIT_FINISHED
     rows = [
         [
             task,
@@ -157,6 +160,21 @@ def _compare(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError(f"comparing needs more packages ({error.name}): pip install 'mtscale[train]'") from None
     return compare.run(options)
+
+
+def _perplexities(run: RunDirectory) -> str:
+    """Of a pretraining run: held-out perplexities at the start, last, of the kept encoder, of the unigram model."""
+    found = history(run.events())
+
+    def at(name: str, place: int) -> float | None:
+        points = found.get(name)
+        return points[place]["value"] if points else None
+
+    row = [at(names.HELDOUT_PERPLEXITY, 0), at(names.HELDOUT_PERPLEXITY, -1), at(names.BEST_PERPLEXITY, -1)]
+    row.append(at(names.UNIGRAM_PERPLEXITY, -1))
+    return table(
+        ["text", "metric", "at start", "last", "kept", "unigram"], [["held-out", "perplexity", *map(number, row)]]
+    )
 
 
 def _stop(options: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from mtscale.model.encoder import load_encoder
 from mtscale.model.heads import num_outputs
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.model.packing import Layout
-from mtscale.recipe import StageSettings
+from mtscale.recipe_sections import StageSettings
 from mtscale.tasks import SAMPLE_TASKS, Kind, Task
 from mtscale.training import distributed
 from mtscale.training.distributed import Ranks

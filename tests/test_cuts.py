@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtscale.corpora.example import Span, TaggedExample
 from mtscale.inputs.encode import PieceVocabulary, TaskEncoder, cut_after_outside, cut_words
-from mtscale.recipe import Cut
+from mtscale.recipe_sections import Cut
 from mtscale.tasks import TASKS
 
 NER = TASKS["cdr-disease"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtscale.inputs.mixing import Mixture
 from mtscale.inputs.schedule import Schedule
-from mtscale.recipe import Mixing
+from mtscale.recipe_sections import Mixing
 
 WAYS: tuple[Mixing, ...] = ("proportional", "annealed", "temperature", "uniform", "round_robin")
 AVAILABLE = {"large": 810, "middle": 90, "small": 10}

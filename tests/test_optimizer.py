@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from mtscale.model.encoder import load_encoder
 from mtscale.model.multitask import MultiTaskModel, head_name
+from mtscale.model.trainable import ENCODER, POOLER
 from mtscale.tasks import TASKS
 from mtscale.training import optimizer as optimizer_module
-from mtscale.training.optimizer import ENCODER, POOLER, LinearSchedule, TaskAdamax, activate, build_optimizer
+from mtscale.training.optimizer import LinearSchedule, TaskAdamax, activate, build_optimizer
 
 RATE, DECAY = 0.02, 0.1
 TASK_NAMES = ("cdr-disease", "cdr-similarity", "evidence-inference")

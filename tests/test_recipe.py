@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from mtscale import recipe
 from mtscale.corpora.catalogue import corpus_files
 from mtscale.errors import ConfigError
-from mtscale.recipe import RECIPES, FinetuneSettings, Recipe, StageSettings
+from mtscale.recipe import RECIPES, Recipe
 from mtscale.recipe_errors import line_of, nearest
+from mtscale.recipe_sections import FinetuneSettings, StageSettings
 from mtscale.tasks import TASKS, Access, Kind
 
 SHIPPED = sorted(RECIPES.glob("*.toml"))
@@ -142,7 +143,7 @@ dev = 3
 def test_what_is_missing_has_no_line_of_another_table(tmp_path: Path) -> None:
     assert problems(tmp_path, '[encoder]\nname = "sample"\n') == [
         "r.toml: name: Field required",
-        "r.toml: tasks: Field required",
+        "r.toml: tasks: stages refine and finetune need at least one [[tasks]] table",
     ]
 
 
@@ -177,7 +178,7 @@ def test_a_task_of_ones_own_must_be_complete(tmp_path: Path, table: str, expecte
     [
         (MINIMAL + '[[tasks]]\nname = "cdr-disease"\n', "tasks named twice: cdr-disease"),
         ("seeds = [1, 1]\n" + MINIMAL, "seeds must differ from each other"),
-        ('stages = ["finetune", "refine"]\n' + MINIMAL, "stages must be ['refine'], ['finetune'] or"),
+        ('stages = ["finetune", "refine"]\n' + MINIMAL, "'pretrain', 'refine', 'finetune', in this order"),
         (MINIMAL + 'domain = "mine"\n', "'cdr-disease' is a shipped task: give your own another name"),
         ("seeds = []\n" + MINIMAL, "seeds: Tuple should have at least 1 item"),
         (MINIMAL.replace('"m"', '"a.b"'), "name: String should match pattern"),

@@ -13,6 +13,8 @@ from .cells import plain
 from .chart import Line
 
 _OF_THE_RUN = {
+    "held-out perplexity": names.HELDOUT_PERPLEXITY,
+    "held-out loss": names.HELDOUT_LOSS,
     "train loss of all tasks": names.TRAIN_LOSS,
     "learning rate": names.LEARNING_RATE,
     "gradient norm": names.GRAD_NORM,

@@ -13,7 +13,7 @@ from mtscale.checks.findings import Finding, Severity, in_order
 from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, ConfigError, DataError
 from mtscale.inputs.encode import PieceVocabulary, TaskEncoder
-from mtscale.recipe import Cut
+from mtscale.recipe_sections import Cut
 from mtscale.tasks import Task
 
 logger = logging.getLogger("mtscale")

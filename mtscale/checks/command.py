@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mtscale import recipe
 from mtscale.corpora import catalogue
 from mtscale.errors import ConfigError
-from mtscale.recipe import Cut, EncoderSettings
+from mtscale.recipe_sections import Cut, EncoderSettings
 from mtscale.tasks import TASKS, Task
 
 if TYPE_CHECKING:

@@ -7,28 +7,26 @@ sample in the user's cache folder), readable by its owner alone. ``MTSCALE_CACHE
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
 import datasets
 import numpy as np
-import platformdirs
 from datasets.arrow_writer import ArrowWriter
 
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import SplitName
-from mtscale.errors import ConfigError
 from mtscale.inputs import encode
 from mtscale.inputs.encode import EncodingCounts, PieceVocabulary, TaskEncoder
+from mtscale.inputs.private import BESIDE, file_hash, locked, own_cache, private_folder
 from mtscale.inputs.schedule import IntColumn
-from mtscale.recipe import Cut
+from mtscale.recipe_sections import Cut
 from mtscale.runs import write_atomically
 from mtscale.tasks import Access, Kind, Task
 
@@ -91,7 +89,7 @@ def open_split(
     key = _key(task, split, source_hash, vocabulary, max_pieces, cut)
     folder = _cache_folder(task, data_root)
     arrow, facts = folder / f"{task.name}.{split}.{key}.arrow", folder / f"{task.name}.{split}.{key}.json"
-    with _locked(folder):
+    with locked(folder):
         if not (arrow.exists() and facts.exists()):
             encoder = TaskEncoder(task, vocabulary, max_pieces, with_labels=split != "test", cut=cut)
             _write(encoder, task, split, data_root, arrow)
@@ -183,50 +181,19 @@ def _code_hash() -> str:
 def _files_hash(paths: Sequence[Path]) -> str:
     """Of the contents of files, and of folders with the names of what is in them."""
     if len(paths) == 1 and paths[0].is_file():
-        return _file_hash(paths[0])
+        return file_hash(paths[0])
     digest = hashlib.sha256()
     for path in paths:
         for file in [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file()):
-            digest.update(f"{file.relative_to(path)}\0{_file_hash(file)}\n".encode())
+            digest.update(f"{file.relative_to(path)}\0{file_hash(file)}\n".encode())
     return digest.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _cache_folder(task: Task, data_root: Path | None) -> Path:
     """The first permitted place that can be written; encoded ``dua`` text never leaves the data root unasked."""
-    chosen = os.environ.get("MTSCALE_CACHE")
-    own = Path(platformdirs.user_cache_dir("mtscale")) / "encoded"
-    if chosen:
-        # A folder of its own: the one named may be shared, and making that private would shut others out.
-        places = [Path(chosen).expanduser() / "encoded"]
-    elif task.packaged:
-        places = [own]
+    if task.packaged:
+        places = [own_cache()]
     else:
-        beside = catalogue.corpus_folder(task, data_root) / ".mtscale-cache"
-        places = [beside] if task.access is Access.DUA else [beside, own]
-    problem = ""
-    for place in places:
-        try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            place.chmod(0o700)
-            if os.access(place, os.W_OK):
-                return place
-            problem = "no permission to write"
-        except OSError as error:
-            problem = error.strerror or str(error)
-    raise ConfigError(
-        f"task {task.name}: cannot write the cache of encoded text in {places[0]}: {problem}. "
-        "Make it writable or name another private folder with MTSCALE_CACHE"
-    )
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the cache folder's lock, so that the ranks of a run do not encode the same split side by side."""
-    with open(folder / ".lock", "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        beside = catalogue.corpus_folder(task, data_root) / BESIDE
+        places = [beside] if task.access is Access.DUA else [beside, own_cache()]
+    return private_folder(places, f"task {task.name}")

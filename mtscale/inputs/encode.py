@@ -18,7 +18,7 @@ from tokenizers import Encoding, Tokenizer
 
 from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
 from mtscale.corpora.tags import iob2_classes, tag_words
-from mtscale.recipe import Cut
+from mtscale.recipe_sections import Cut
 from mtscale.tasks import Kind, Task
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from mtscale.recipe import Mixing
+from mtscale.recipe_sections import Mixing
 
 ANNEALED_TO = 0.2
 

@@ -69,10 +69,18 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The encoder's fast tokenizer.
 
     Raises:
+        ConfigError: as ``open_tokenizer``, or there is no such encoder.
+    """
+    return open_tokenizer(locate(name), name)
+
+
+def open_tokenizer(place: str, name: str) -> PreTrainedTokenizerBase:
+    """The fast tokenizer in a folder or behind a hub id, of the encoder ``name``.
+
+    Raises:
         ConfigError: it cannot be loaded, has no vocabulary, no fast form or no [CLS] and [SEP], or lower-cases text
             for a vocabulary with capitals (every capitalised entry would be out of reach).
     """
-    place = locate(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True)
     except (OSError, ValueError) as error:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mtscale.model.encoder import take_pooler
-from mtscale.model.heads import Head
+from mtscale.model.heads import Head, loss_sum
 from mtscale.model.packing import Layout
 from mtscale.model.reader import PieceReader
+from mtscale.model.trainable import ENCODER, POOLER, TrainableModel
 from mtscale.tasks import Kind, Task
 
 
-class MultiTaskModel(nn.Module):
+class MultiTaskModel(TrainableModel):
     """One encoder, one optional pooler shared by the [CLS] tasks, one head per task.
 
     [CLS] heads read the encoder's own tanh pooler where the architecture has one, as BERT and the authors' code do;
@@ -66,6 +67,26 @@ class MultiTaskModel(nn.Module):
         head = self.heads[head_name(task)]
         assert isinstance(head, Head)
         return head
+
+    def loss_sum(self, task: str, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of the task's kind."""
+        return loss_sum(self.tasks[task].kind, logits, labels)
+
+    def objective(self, task: str, loss: Tensor, share: float) -> Tensor:
+        """That of the task's head."""
+        return self.head(task).objective(loss, share)
+
+    def owners(self) -> Iterator[tuple[str, list[nn.Parameter]]]:
+        """The encoder, the pooler, and each task of its head."""
+        yield ENCODER, list(self.encoder.parameters())
+        if self.pooler is not None:
+            yield POOLER, list(self.pooler.parameters())
+        for task in self.tasks:
+            yield task, list(self.heads[head_name(task)].parameters())
+
+    def moved_by(self, task: str) -> set[str]:
+        """The encoder, the task's head, and the pooler if that reads it."""
+        return {ENCODER, task} | ({POOLER} if self.uses_pooler(task) else set())
 
     def uses_pooler(self, task: str) -> bool:
         """Whether a task's head reads the pooler."""

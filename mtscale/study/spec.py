@@ -22,7 +22,9 @@ from pydantic import Field, ValidationError, model_validator
 from mtscale import recipe_errors
 from mtscale.errors import ConfigError
 from mtscale.names import TASK_NAME
-from mtscale.recipe import Protocol, Section, TaskTable
+from mtscale.recipe import Protocol
+from mtscale.recipe_sections import Section
+from mtscale.recipe_tasks import TaskTable
 
 STUDIES = Path(__file__).parents[1] / "studies"
 EVERY = "all"

@@ -14,9 +14,10 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from mtscale.errors import MtscaleError
+from mtscale.model.multitask import MultiTaskModel
 from mtscale.training.distributed import Ranks, barrier, broadcast
 from mtscale.training.engine import Engine
 
@@ -34,24 +36,33 @@ MANIFEST = "manifest.json"
 
 
 @dataclass
-class LoopState:
-    """Where a run stands besides weights and optimizer: steps and whole epochs done, and the best epoch so far.
+class Position:
+    """Where a run stands besides weights and optimizer: steps and whole epochs done, steps skipped as not finite."""
+
+    step: int = 0
+    epochs_done: int = 0
+    nonfinite_steps: int = 0
+    nonfinite_in_a_row: int = 0
+
+
+@dataclass
+class LoopState(Position):
+    """The position of a run on tasks, and its best epoch so far.
 
     ``best_scores`` are those of the epoch with the best macro score, ``own_best_scores`` each task's own best.
     """
 
-    step: int = 0
-    epochs_done: int = 0
     best_epoch: int = 0
     best_macro: float = float("-inf")
     best_scores: dict[str, float] = field(default_factory=dict)
     own_best_scores: dict[str, float] = field(default_factory=dict)
     last_scores: dict[str, float] = field(default_factory=dict)
-    nonfinite_steps: int = 0
-    nonfinite_in_a_row: int = 0
 
 
-def save_state(folder: Path, engine: Engine, state: LoopState, ranks: Ranks) -> None:
+State = TypeVar("State", bound=Position)
+
+
+def save_state(folder: Path, engine: Engine, state: Position, ranks: Ranks) -> None:
     """Save everything an exact resume needs as ``step-N`` in ``folder``. Every rank must call it.
 
     Raises:
@@ -77,7 +88,7 @@ def save_state(folder: Path, engine: Engine, state: LoopState, ranks: Ranks) -> 
     barrier(ranks)
 
 
-def _build_state(aside: Path, engine: Engine, state: LoopState, ranks: Ranks) -> None:
+def _build_state(aside: Path, engine: Engine, state: Position, ranks: Ranks) -> None:
     """Write a whole state into the folder ``aside``, in which every rank has a part."""
     if ranks.is_main:
         shutil.rmtree(aside, ignore_errors=True)
@@ -95,8 +106,8 @@ def _build_state(aside: Path, engine: Engine, state: LoopState, ranks: Ranks) ->
         _seal(aside)
 
 
-def load_state(folder: Path, engine: Engine, ranks: Ranks) -> LoopState | None:
-    """Load the newest whole state, or None if there is none. Every rank must call it.
+def load_state(folder: Path, engine: Engine, ranks: Ranks, kind: type[State]) -> State | None:
+    """Load the newest whole state, of a ``kind``, or None if there is none. Every rank must call it.
 
     A state that as many ranks have saved with the same ZeRO stage is taken up exactly. So is one of stage 0 by any
     number of ranks, but for the random draws of dropout. Otherwise each rank has saved its own part of the optimizer's
@@ -126,23 +137,32 @@ def load_state(folder: Path, engine: Engine, ranks: Ranks) -> LoopState | None:
         torch.set_rng_state(generators["cpu"])
         if "cuda" in generators:
             torch.cuda.set_rng_state(generators["cuda"], engine.device)
-    return LoopState(**facts)
+    return kind(**facts)
 
 
-def save_best(folder: Path, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+def save_best(folder: Path, engine: Engine, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Save the present weights as ``best`` in ``folder``. Rank 0 calls it."""
+
+    def write(aside: Path) -> None:
+        weights = engine.weights()
+        encoder = {
+            name.removeprefix("encoder."): tensor for name, tensor in weights.items() if not name.startswith("heads.")
+        }
+        heads = {name.removeprefix("heads."): tensor for name, tensor in weights.items() if name.startswith("heads.")}
+        with _pooler_in_place(model):
+            model.encoder.save_pretrained(aside / "encoder", state_dict=encoder)
+        tokenizer.save_pretrained(aside / "encoder")
+        save_file(heads, aside / "heads.safetensors")
+
+    replace_best(folder, write)
+
+
+def replace_best(folder: Path, write: Callable[[Path], None]) -> None:
+    """Put what ``write`` puts into an empty folder in the place of ``best``, once it is complete."""
     target, aside, old = folder / "best", folder / ".saving-best", folder / ".old-best"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
-    weights = engine.weights()
-    encoder = {
-        name.removeprefix("encoder."): tensor for name, tensor in weights.items() if not name.startswith("heads.")
-    }
-    heads = {name.removeprefix("heads."): tensor for name, tensor in weights.items() if name.startswith("heads.")}
-    with _pooler_in_place(engine):
-        engine.model.encoder.save_pretrained(aside / "encoder", state_dict=encoder)
-    tokenizer.save_pretrained(aside / "encoder")
-    save_file(heads, aside / "heads.safetensors")
+    write(aside)
     _seal(aside)
     shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
@@ -169,14 +189,13 @@ def load_best(folder: Path) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def _pooler_in_place(engine: Engine) -> Iterator[None]:
+def _pooler_in_place(model: MultiTaskModel) -> Iterator[None]:
     """The encoder as Hugging Face knows it, for the time of saving: the pooler is one of its parts."""
-    encoder = engine.model.encoder
-    encoder.register_module("pooler", engine.model.pooler)
+    model.encoder.register_module("pooler", model.pooler)
     try:
         yield
     finally:
-        encoder.register_module("pooler", None)
+        model.encoder.register_module("pooler", None)
 
 
 def _states(folder: Path) -> list[Path]:

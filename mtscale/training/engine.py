@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import deepspeed
 import torch
@@ -17,9 +18,7 @@ from torch import Tensor
 
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.inputs.batches import Batch
-from mtscale.model.heads import loss_sum
-from mtscale.model.multitask import MultiTaskModel
-from mtscale.recipe import StageSettings
+from mtscale.model.trainable import TrainableModel
 from mtscale.training.distributed import Ranks
 from mtscale.training.optimizer import LinearSchedule, activate, build_optimizer
 
@@ -34,13 +33,33 @@ class StepResult:
     applied: bool
 
 
+class StepSettings(Protocol):
+    """What a step takes from the settings of its stage."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak of the learning rate."""
+
+    @property
+    def warmup(self) -> float:
+        """The share of the steps over which it rises."""
+
+    @property
+    def weight_decay(self) -> float:
+        """The decoupled decay of weights."""
+
+    @property
+    def clip(self) -> float:
+        """The largest global gradient norm."""
+
+
 class Engine:
     """A model under DeepSpeed."""
 
     def __init__(
         self,
-        model: MultiTaskModel,
-        settings: StageSettings,
+        model: TrainableModel,
+        settings: StepSettings,
         resolved: ResolvedDsConfig,
         steps: int,
         ranks: Ranks,
@@ -78,19 +97,22 @@ class Engine:
         learning_rate = self._schedule.at(step)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        kind, head = self.model.tasks[task].kind, self.model.head(task)
         share = 1 / (len(slices) * self.ranks.world_size)
         total = torch.zeros((), device=self.device)
         norm = torch.zeros((), device=self.device)
         for batch in slices:
             logits = self._forward(task, batch)
-            loss = logits.float().sum() * 0.0 if batch.labels is None else loss_sum(kind, logits, batch.labels) / terms
+            if batch.labels is None:
+                loss = logits.float().sum() * 0.0
+            else:
+                loss = self.model.loss_sum(task, logits, batch.labels) / terms
             total += loss.detach()
             # A loss that is not finite makes every gradient NaN and, by their reduction, those of all ranks: the check
             # of the reduced gradients then skips the step on all ranks together.
             finite = torch.where(loss.detach().isfinite(), 1.0, torch.nan)
             # DeepSpeed averages gradients over the ranks; the loss is a share of a sum, so that is undone here.
-            self._engine.backward(head.objective(loss, share) * finite * self.ranks.world_size, scale_wrt_gas=False)
+            objective = self.model.objective(task, loss, share) * finite * self.ranks.world_size
+            self._engine.backward(objective, scale_wrt_gas=False)
             applied = True
             if self._engine.is_gradient_accumulation_boundary():
                 if self._clips_here:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,24 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 from mtscale import names
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.model.encoder import locate
+from mtscale.pretraining.text import PretrainText
 from mtscale.training import duration
 from mtscale.training.job import Job, Member
 from mtscale.training.loop import Splits, schedule_of
+from mtscale.training.pretrain_run import new_config, pretrain_plan
 
 # A process with torch, DeepSpeed, transformers and Arrow loaded, before any model. Measured on Linux x86_64, CPU build.
 LIBRARIES_GIB = 0.7
 
 
-def describe(job: Job, splits: Splits, world_size: int) -> dict[str, Any]:
-    """The whole plan of a job as plain data, for ``--dry-run``."""
-    runs = [_describe_run(job, member, splits, world_size) for member in job.members]
+def describe(job: Job, splits: Splits, world_size: int, text: PretrainText | None = None) -> dict[str, Any]:
+    """The whole plan of a job as plain data, for ``--dry-run``; ``text`` is that of a family with stage pretrain."""
+    runs = [
+        _describe_run(job, member, splits, world_size, text)
+        if member.stage != "pretrain" or text is None
+        else _describe_pretraining(job, member, text, world_size)
+        for member in job.members
+    ]
     tasks = {
         name: {
             split: {
@@ -38,41 +46,94 @@ def describe(job: Job, splits: Splits, world_size: int) -> dict[str, Any]:
         "family": job.family,
         "runs": runs,
         "tasks": tasks,
+        "text": None if text is None else {**asdict(text.corpus.total), "shards": len(text.corpus.counts)},
         "seconds": sum(run["seconds"] for run in runs),
         "seconds_are_a_guess": job.machine.accelerator != "cpu",
     }
 
 
-def _describe_run(job: Job, member: Member, splits: Splits, world_size: int) -> dict[str, Any]:
+def _describe_run(
+    job: Job, member: Member, splits: Splits, world_size: int, text: PretrainText | None
+) -> dict[str, Any]:
     settings = job.recipe.settings(member.stage)
     resolved = job.resolved(member.stage, world_size)
     schedule = schedule_of(member.tasks, settings, member.seed, splits)
     per_epoch = schedule.steps_per_epoch
-    config = AutoConfig.from_pretrained(locate(job.recipe.encoder.name))
+    config = _config(job, text)
     counts = schedule.counts(1)
     chosen_on = names.chosen_on(job.recipe.protocol)
     work = duration.work_of(counts, settings.epochs, settings.batch_size, splits, chosen_on=chosen_on)
     longest = longest_slice([splits[task.name]["train"].lengths for task in member.tasks], resolved.micro_batch)
     return {
-        "run": member.name,
-        "stage": member.stage,
-        "seed": member.seed,
-        "tasks": [task.name for task in member.tasks],
+        **_facts(job, member, resolved, world_size),
         "epochs": settings.epochs,
         "steps_per_epoch": per_epoch,
         "steps": per_epoch * settings.epochs,
         "steps_by_task": {epoch: schedule.counts(epoch) for epoch in sorted({1, settings.epochs})},
         "batch_size": settings.batch_size,
+        "memory_gib": round(memory_gib(config, resolved, world_size, longest), 2),
+        "seconds": _seconds(job, work, config, size_of(config), resolved, world_size),
+    }
+
+
+def _describe_pretraining(job: Job, member: Member, text: PretrainText, world_size: int) -> dict[str, Any]:
+    """A pretraining run; its size counts the output layer for the share of pieces that are predicted."""
+    plan = pretrain_plan(job, member, text, world_size)
+    settings, total = plan.settings, text.corpus.total
+    config, per_epoch = _config(job, text), plan.schedule.steps_per_epoch
+    epochs = plan.steps / per_epoch
+    looks = 1 + (plan.steps // settings.evaluate_every if settings.evaluate_every else round(epochs))
+    pieces, heldout = total.pieces + 2 * total.rows, total.heldout_pieces + 2 * total.heldout_rows
+    work = duration.Work(epochs * pieces, looks * heldout, plan.steps, pieces / total.rows)
+    size = size_of(config)
+    output = round(settings.mask_rate * config.vocab_size * config.hidden_size)
+    slice_pieces = plan.resolved.micro_batch * job.recipe.encoder.max_pieces
+    # The logits in float32, their gradient, and the probabilities between them.
+    logits = 3 * 4 * settings.mask_rate * slice_pieces * config.vocab_size / 2**30
+    return {
+        **_facts(job, member, plan.resolved, world_size),
+        "epochs": round(epochs, 2),
+        "steps_per_epoch": per_epoch,
+        "steps": plan.steps,
+        "batch_size": settings.batch_size,
+        "memory_gib": round(memory_gib(config, plan.resolved, world_size, slice_pieces) + logits, 2),
+        "seconds": _seconds(
+            job, work, config, duration.Size(size.parameters, size.in_layers + output), plan.resolved, world_size
+        ),
+    }
+
+
+def _facts(job: Job, member: Member, resolved: ResolvedDsConfig, world_size: int) -> dict[str, Any]:
+    return {
+        "run": member.name,
+        "stage": member.stage,
+        "seed": member.seed,
+        "tasks": [task.name for task in member.tasks],
         "micro_batch": resolved.micro_batch,
         "accumulation": resolved.accumulation,
         "world_size": world_size,
         "precision": resolved.precision,
         "zero_stage": resolved.zero_stage,
-        "memory_gib": round(memory_gib(config, resolved, world_size, longest), 2),
-        "seconds": round(
-            duration.seconds(work, config, size_of(config), resolved.precision, job.machine.accelerator, world_size)
-        ),
     }
+
+
+def _seconds(
+    job: Job,
+    work: duration.Work,
+    config: PretrainedConfig,
+    size: duration.Size,
+    resolved: ResolvedDsConfig,
+    world_size: int,
+) -> int:
+    return round(duration.seconds(work, config, size, resolved.precision, job.machine.accelerator, world_size))
+
+
+def _config(job: Job, text: PretrainText | None) -> PretrainedConfig:
+    """The configuration of the encoder that the first run of the family starts from."""
+    if text is not None and job.recipe.pretrain.start == "scratch":
+        return new_config(job.recipe, text)
+    config: PretrainedConfig = AutoConfig.from_pretrained(locate(job.recipe.encoder.name))
+    return config
 
 
 def size_of(config: PretrainedConfig) -> duration.Size:

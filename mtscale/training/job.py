@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtscale import ds_config, ds_rules, processes, recipe, recipe_errors
+from mtscale import ds_config, ds_rules, encoders, processes, recipe, recipe_errors
 from mtscale.corpora import catalogue, inventory
 from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
 from mtscale.errors import ConfigError
 from mtscale.names import RUN_NAME
+from mtscale.pretraining.sources import TextFiles, find_files
 from mtscale.recipe import Recipe, StageName
 from mtscale.runs import LIVE, RunDirectory, State
-from mtscale.tasks import TASKS, Task
+from mtscale.tasks import TASKS, Access, Task
 from mtscale.training.machine import probe
 
 DETACH_HELP = "go on without this terminal; what is printed goes to output.log in the run directory"
@@ -30,7 +31,10 @@ _NEEDED = ("torch", "deepspeed", "transformers", "datasets", "psutil")
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a family: its directory's name, stage and seed; a finetune run has one task and a parent."""
+    """One run of a family: its directory's name, stage and seed; a pretraining run has no tasks, a finetune run one.
+
+    The encoder of the ``parent``, a run of the family, is where it starts.
+    """
 
     name: str
     stage: StageName
@@ -50,6 +54,7 @@ class Job:
     ds_config_path: Path
     machine: Machine
     data_root: Path | None
+    text: TextFiles | None
     runs: Path
     family: str
     members: tuple[Member, ...]
@@ -58,7 +63,7 @@ class Job:
 
     def resolved(self, stage: StageName, world_size: int) -> ResolvedDsConfig:
         """The DeepSpeed JSON completed for a stage."""
-        settings = self.recipe.settings(stage)
+        settings = self.recipe.pretrain if stage == "pretrain" else self.recipe.settings(stage)
         return ds_config.resolve(
             self.ds_config,
             batch_size=settings.batch_size,
@@ -66,6 +71,17 @@ class Job:
             world_size=world_size,
             machine=self.machine,
         )
+
+    def access(self, member: Member) -> str:
+        """``dua`` where a run's data, or those that its encoder was made from, lie under a use agreement."""
+        own = [task.access.value for task in member.tasks]
+        if member.stage == "pretrain":
+            own.append(self.recipe.pretrain.access)
+        if member.parent is not None:
+            own += [self.access(parent) for parent in self.members if parent.name == member.parent]
+        elif not (member.stage == "pretrain" and self.recipe.pretrain.start == "scratch"):
+            own += [Access.DUA.value] if encoders.is_marked(self.recipe.encoder.name) else []
+        return Access.DUA.value if Access.DUA.value in own else Access.OPEN.value
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -177,8 +193,10 @@ def check(options: argparse.Namespace) -> Job:
     if problems:
         raise ConfigError("\n".join(problems))
     data_root = catalogue.data_folder(options.data, loaded.data_root)
-    tasks = tuple(table.resolve(data_root, path.parent) for table in loaded.tasks)
+    tables = loaded.tasks if loaded.stages != ("pretrain",) else ()
+    tasks = tuple(table.resolve(data_root, path.parent) for table in tables)
     inventory.require(tasks, data_root)
+    text = find_files(loaded.pretrain, data_root, path.parent) if "pretrain" in loaded.stages else None
     runs = runs_folder(options.runs)
     family = options.run or f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     job = Job(
@@ -189,6 +207,7 @@ def check(options: argparse.Namespace) -> Job:
         ds_config_path=config_path,
         machine=machine,
         data_root=data_root,
+        text=text,
         runs=runs,
         family=family,
         members=_members(loaded, tasks, family),
@@ -208,8 +227,12 @@ def _members(loaded: Recipe, tasks: tuple[Task, ...], family: str) -> tuple[Memb
     for seed in loaded.seeds:
         base = family if len(loaded.seeds) == 1 else f"{family}-seed{seed}"
         parent = None
+        if "pretrain" in loaded.stages:
+            name = base if loaded.stages == ("pretrain",) else f"{base}-pretrain"
+            members.append(Member(name, "pretrain", seed, (), None))
+            parent = name
         if "refine" in loaded.stages:
-            members.append(Member(base, "refine", seed, tasks, None))
+            members.append(Member(base, "refine", seed, tasks, parent))
             parent = base
         if "finetune" in loaded.stages:
             members += [Member(f"{base}-finetune-{task.name}", "finetune", seed, (task,), parent) for task in tasks]

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -22,7 +21,6 @@ from mtscale import judge, names
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import Gold, SplitName
 from mtscale.ds_config import ResolvedDsConfig
-from mtscale.errors import MtscaleError
 from mtscale.inputs.batches import Batch, collate, slice_rows
 from mtscale.inputs.cache import EncodedSplit
 from mtscale.inputs.mixing import Mixture
@@ -30,22 +28,23 @@ from mtscale.inputs.schedule import Rows, Schedule, ScheduledBatch
 from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.predictions import Prediction, store
-from mtscale.recipe import Protocol, StageName, StageSettings
+from mtscale.pretraining.text import PretrainText
+from mtscale.recipe import Protocol, StageName
+from mtscale.recipe_sections import StageSettings
 from mtscale.runs import RunDirectory, write_atomically
 from mtscale.tasks import Task
 from mtscale.tracking.figures import confusion_figure
 from mtscale.training import checkpoint, looks
 from mtscale.training.checkpoint import LoopState
 from mtscale.training.distributed import Ranks, barrier, broadcast
-from mtscale.training.engine import Engine, StepResult
+from mtscale.training.engine import Engine
 from mtscale.training.evaluate import predict
 from mtscale.training.journal import Journal, SilentJournal
-from mtscale.training.records import TrainingRecords, window
+from mtscale.training.steps import StepLoop
 from mtscale.training.stop import StopRequest
 
 logger = logging.getLogger(__name__)
 
-MAX_NONFINITE_IN_A_ROW = 10
 
 Splits = Mapping[str, Mapping[SplitName, EncodedSplit]]
 
@@ -80,6 +79,7 @@ class Surroundings:
     ranks: Ranks
     device: torch.device
     stop: StopRequest
+    text: PretrainText | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,10 @@ class TaskResult:
     scores: Mapping[str, float]
 
 
-class Loop:
+class Loop(StepLoop):
     """Trains and evaluates one run inside its directory ``folder``."""
+
+    state: LoopState
 
     def __init__(
         self,
@@ -104,22 +106,17 @@ class Loop:
     ) -> None:
         self.plan = plan
         self.around = around
-        self.folder = folder
-        self.journal = journal
+        self.model = model
         self.schedule = schedule_of(plan.tasks, plan.settings, plan.seed, around.splits)
-        self.steps = self.schedule.steps_per_epoch * plan.settings.epochs
+        self.steps_per_epoch = self.schedule.steps_per_epoch
+        super().__init__(folder, journal, around.ranks, self.steps_per_epoch * plan.settings.epochs)
         self.engine = Engine(model, plan.settings, plan.resolved, self.steps, around.ranks, around.device)
         self.state = LoopState()
         self._gold: dict[tuple[str, SplitName], Gold] = {}
-        self._records = TrainingRecords(window(self.steps), around.ranks)
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
 
     def resume(self) -> None:
         """Go on from the newest whole state of the run directory, if there is one."""
-        self.state = checkpoint.load_state(self._checkpoints, self.engine, self.around.ranks) or self.state
+        self.state = checkpoint.load_state(self.checkpoints, self.engine, self.around.ranks, LoopState) or self.state
 
     def run(self) -> list[TaskResult] | None:
         """Train to the end; the results, or None if the run was stopped before (its state is saved)."""
@@ -146,28 +143,20 @@ class Loop:
         """Whether the epoch was trained to its end; False if a stop was agreed on before."""
         self.engine.train()
         batches = self.schedule.epoch(epoch)
-        done = self.state.step - (epoch - 1) * self.schedule.steps_per_epoch
+        done = self.state.step - (epoch - 1) * self.steps_per_epoch
         for scheduled in islice(batches, done, None):
-            if self.around.stop.agreed(self.folder / "stop", self.around.device):
-                self._record(epoch, self._records.flush())
+            if self._is_asked_to_stop(self.around.stop, self.around.device, epoch):
                 return False
             self._step(scheduled, epoch)
         return True
 
     def _step(self, scheduled: ScheduledBatch, epoch: int) -> None:
-        task = scheduled.task
-        encoded = self.around.splits[task]["train"]
+        encoded = self.around.splits[scheduled.task]["train"]
         terms = int(encoded.terms[scheduled.rows].sum())
         started = time.perf_counter()
         slices = self._slices(encoded, scheduled.rows)
-        result = self.engine.step(task, slices, terms, self.state.step)
-        self.state.step += 1
-        self._check_finite(task, result)
         pieces = int(encoded.lengths[scheduled.rows].sum())
-        self._records.add(task, result, len(scheduled.rows), pieces, time.perf_counter() - started)
-        if self._records.is_full(self.state.step):
-            self._record(epoch, self._records.flush())
-        self.journal.progress(self.state.step, epoch, f"epoch {epoch}, {self._records.rate:.0f} examples/s")
+        self._train_step(scheduled.task, slices, terms, epoch, len(scheduled.rows), pieces, started)
 
     def _slices(self, encoded: EncodedSplit, rows: Rows) -> list[Batch]:
         """This rank's slices as tensors; an empty one becomes a row without labels, which adds zero to the loss."""
@@ -178,39 +167,10 @@ class Loop:
             slices.append((batch if len(own) else batch.without_labels()).to(device))
         return slices
 
-    def _check_finite(self, task: str, result: StepResult) -> None:
-        if result.applied:
-            self.state.nonfinite_in_a_row = 0
-            return
-        self.state.nonfinite_steps += 1
-        self.state.nonfinite_in_a_row += 1
-        logger.warning("step %d (%s): loss or gradient not finite, update skipped", self.state.step, task)
-        if self.state.nonfinite_in_a_row >= MAX_NONFINITE_IN_A_ROW:
-            self._give_up(task)
-
-    def _give_up(self, task: str) -> NoReturn:
-        """End the run, with a checkpoint of where it stood before the steps that failed: they have moved nothing."""
-        this_epoch = self.state.step - self.state.epochs_done * self.schedule.steps_per_epoch
-        taken_back = min(self.state.nonfinite_in_a_row, this_epoch)
-        self.state.step -= taken_back
-        self.state.nonfinite_steps -= taken_back
-        self.state.nonfinite_in_a_row = 0
-        self._save_state()
-        raise MtscaleError(
-            f"{MAX_NONFINITE_IN_A_ROW} steps in a row had a loss or gradient that was not finite, the last of task "
-            f"{task}. Step {self.state.step} is saved, and `mtscale runs resume` tries again from there; if that ends "
-            "the same way, start a new run with a lower learning_rate, or in fp32"
-        )
-
-    def _record(self, epoch: int, values: Mapping[str, float]) -> None:
-        if values:
-            extra = {names.NONFINITE_STEPS: float(self.state.nonfinite_steps)} if self.state.nonfinite_steps else {}
-            self.journal.log("train", self.state.step, epoch, {**values, **extra, **self._learned_weights()})
-
-    def _learned_weights(self) -> dict[str, float]:
+    def _learned(self) -> dict[str, float]:
         if self.plan.settings.loss_weights == "static":
             return {}
-        return {names.loss_weight(task.name): self.engine.model.head(task.name).weight() for task in self.plan.tasks}
+        return {names.loss_weight(task.name): self.model.head(task.name).weight() for task in self.plan.tasks}
 
     def _evaluate_epoch(self, epoch: int) -> None:
         """Score the split that chooses, and keep the epoch if its macro score is the best so far."""
@@ -270,7 +230,7 @@ class Loop:
         split = self.plan.chosen_on
         self.state.best_epoch, self.state.best_macro, self.state.best_scores = epoch, macro, dict(scores)
         if self.around.ranks.is_main:
-            checkpoint.save_best(self._checkpoints, self.engine, self.around.tokenizer)
+            checkpoint.save_best(self.checkpoints, self.engine, self.model, self.around.tokenizer)
             for task, made in predictions.items():
                 self._store(split, task, made, reports[task])
         barrier(self.around.ranks)
@@ -287,7 +247,7 @@ class Loop:
     def _score_test(self) -> list[TaskResult]:
         """Score test with the kept epoch, once; rank 0 returns the results."""
         around = self.around
-        self.engine.load_weights(checkpoint.load_best(self._checkpoints))
+        self.engine.load_weights(checkpoint.load_best(self.checkpoints))
         scores: dict[str, float] = {}
         values: dict[str, float] = {}
         for task in self.plan.tasks:
@@ -341,7 +301,7 @@ class Loop:
             self.journal.artifact(figure, f"reports/{split}")
 
     def _save_state(self) -> None:
-        checkpoint.save_state(self._checkpoints, self.engine, self.state, self.around.ranks)
+        checkpoint.save_state(self.checkpoints, self.engine, self.state, self.around.ranks)
 
 
 def schedule_of(tasks: Sequence[Task], settings: StageSettings, seed: int, splits: Splits) -> Schedule:

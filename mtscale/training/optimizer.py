@@ -7,17 +7,14 @@ tasks, so the groups of idle heads are skipped and stay bit-identical.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mtscale.model.multitask import MultiTaskModel, head_name
-
-ENCODER = "encoder"
-POOLER = "pooler"
+from mtscale.model.trainable import ENCODER, TrainableModel
 
 # Elements that the optimizer's passes over a weight, a gradient and two moments leave in a CPU's cache.
 CHUNK = 2**19
@@ -60,14 +57,14 @@ class TaskAdamax(torch.optim.Adamax):
         return has_complex
 
 
-def build_optimizer(model: MultiTaskModel, learning_rate: float, weight_decay: float) -> TaskAdamax:
-    """The optimizer with a decay and a no-decay group for the encoder, the pooler and each head.
+def build_optimizer(model: TrainableModel, learning_rate: float, weight_decay: float) -> TaskAdamax:
+    """The optimizer with a decay and a no-decay group for each owner of weights: the encoder, the pooler, each head.
 
     Biases and layer norms are not decayed, as in the authors' code. No group is empty: DeepSpeed removes empty ones.
     """
     groups: list[dict[str, Any]] = []
-    for owner, module in _owners(model):
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for owner, owned in model.owners():
+        parameters = [parameter for parameter in owned if parameter.requires_grad]
         for decay, members in (
             (weight_decay, [parameter for parameter in parameters if parameter.ndim > 1]),
             (0.0, [parameter for parameter in parameters if parameter.ndim <= 1]),
@@ -77,21 +74,11 @@ def build_optimizer(model: MultiTaskModel, learning_rate: float, weight_decay: f
     return TaskAdamax(groups, lr=learning_rate)
 
 
-def activate(optimizer: torch.optim.Optimizer, model: MultiTaskModel, tasks: Collection[str]) -> None:
+def activate(optimizer: torch.optim.Optimizer, model: TrainableModel, tasks: Collection[str]) -> None:
     """Mark the groups that a step on these tasks moves: the encoder, their heads, and the pooler if one reads it."""
-    owners = {ENCODER, *tasks}
-    if any(model.uses_pooler(task) for task in tasks):
-        owners.add(POOLER)
+    owners = {ENCODER}.union(*(model.moved_by(task) for task in tasks))
     for group in optimizer.param_groups:
         group["active"] = group["owner"] in owners
-
-
-def _owners(model: MultiTaskModel) -> Iterator[tuple[str, nn.Module]]:
-    yield ENCODER, model.encoder
-    if model.pooler is not None:
-        yield POOLER, model.pooler
-    for task in model.tasks:
-        yield task, model.heads[head_name(task)]
 
 
 @dataclass(frozen=True)

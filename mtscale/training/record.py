@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mtscale.runs import RunProcess, RunRecord
-from mtscale.tasks import Access
 from mtscale.training.job import Job, Member
 
 PACKAGES = ("mtscale", "torch", "deepspeed", "transformers", "datasets")
@@ -43,7 +42,7 @@ def new_record(
         versions={name: version(name) for name in PACKAGES},
         git=_git_commit(),
         data_hashes=data_hashes or {},
-        access="dua" if any(task.access is Access.DUA for task in member.tasks) else "open",
+        access=job.access(member),
         recipe_hash=recipe_hash,
         pid=os.getpid(),
         processes=tuple(processes),

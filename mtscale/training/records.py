@@ -22,8 +22,9 @@ def window(steps: int) -> int:
 class TrainingRecords:
     """The means of a window of steps; losses stay on the device until the window is full."""
 
-    def __init__(self, window: int, ranks: Ranks) -> None:
+    def __init__(self, window: int, ranks: Ranks, *, by_task: bool = True) -> None:
         self._window = window
+        self._by_task = by_task
         self._ranks = ranks
         self._steps: list[tuple[str, StepResult]] = []
         self._examples = 0
@@ -62,6 +63,7 @@ class TrainingRecords:
             names.PIECES_PER_SECOND: self._pieces / self._seconds,
             names.RESIDENT_GIB: psutil.Process().memory_info().rss / 2**30,
         }
-        values |= {names.train_loss(task): sum(found) / len(found) for task, found in by_task.items()}
+        if self._by_task:
+            values |= {names.train_loss(task): sum(found) / len(found) for task, found in by_task.items()}
         self._steps, self._examples, self._pieces, self._seconds = [], 0, 0, 0.0
         return values

@@ -80,6 +80,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         for name, by_split in plan["tasks"].items()
         for split, counts in by_split.items()
     ]
+    parts = [runs] if plan["text"] is None else [runs, _text_table(plan["text"])]
     header = ["task", "split", "examples", "inputs", "pieces", "longest", "truncated", "pieces cut", "arguments cut"]
     tasks = table([*header, "sentences cut", "mentions cut", "mentions unfit"], task_rows)
     note = (
@@ -87,6 +88,16 @@ def plan_text(plan: dict[str, Any]) -> str:
         "sentences cut: into sub-sentences of at most 30 words; mentions cut: by such a cut; mentions unfit: not on\n"
         "word boundaries, or overlapping another. Counts of mentions are not made on test, whose labels are sealed."
     )
-    if plan["seconds_are_a_guess"]:
-        note += "\ntime: a guess, since the estimate was tried on CPUs only"
-    return f"{runs}\n\n{tasks}\n\n{note}"
+    guess = "\ntime: a guess, since the estimate was tried on CPUs only" if plan["seconds_are_a_guess"] else ""
+    if plan["tasks"]:
+        parts += [tasks, note]
+    return "\n\n".join(parts) + guess
+
+
+def _text_table(text: dict[str, int]) -> str:
+    """The text to pretrain on."""
+    rows = [
+        ["pretraining", part, *(str(text[prefix + what]) for what in ("documents", "rows", "pieces"))]
+        for part, prefix in (("train", ""), ("held out", "heldout_"))
+    ]
+    return table(["text", "part", "documents", "inputs", "pieces"], rows) + f"\nshards: {text['shards']}"

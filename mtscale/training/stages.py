@@ -1,4 +1,4 @@
-"""A job from start to end: encode, then each run of the family in order; refine first, then a finetune run per task."""
+"""A job from start to end: encode, then each run of the family in order: pretrain, refine, a finetune run per task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from mtscale.errors import EXIT_FINISHED, EXIT_STOPPED, ConfigError, MtscaleErro
 from mtscale.inputs.cache import EncodedSplit, join_splits, open_split
 from mtscale.inputs.encode import PieceVocabulary
 from mtscale.model.encoder import load_encoder, load_tokenizer
+from mtscale.model.masked import mark
 from mtscale.model.multitask import MultiTaskModel
+from mtscale.pretraining.text import open_text
 from mtscale.recipe import Recipe
 from mtscale.runs import RunDirectory, RunProcess, RunRecord, State, process_start, write_atomically
 from mtscale.tasks import Kind, Task
@@ -34,6 +37,8 @@ from mtscale.training.failures import describe_error, explain_interruption, expl
 from mtscale.training.job import Job, Member
 from mtscale.training.journal import Journal, SilentJournal
 from mtscale.training.loop import Loop, RunPlan, Splits, Surroundings, TaskResult, schedule_of
+from mtscale.training.pretrain import PretrainLoop
+from mtscale.training.pretrain_run import pretrain_loop, pretrain_params, pretrain_plan
 from mtscale.training.record import new_record
 from mtscale.training.shared import require_shared
 from mtscale.training.stop import StopRequest
@@ -46,10 +51,11 @@ def train(job: Job) -> int:
     ranks = distributed.ranks_from_environment()
     if job.dry_run and not ranks.is_main:
         return EXIT_FINISHED
-    tokenizer = load_tokenizer(job.recipe.encoder.name)
+    text = open_text(job.recipe, job.text) if job.text is not None else None
+    tokenizer = load_tokenizer(job.recipe.encoder.name) if text is None else text.tokenizer
     splits = encode_tasks(job.recipe, job.tasks, job.data_root, tokenizer)
     if job.dry_run:
-        plan = describe(job, splits, ranks.world_size)
+        plan = describe(job, splits, ranks.world_size, text)
         print(json.dumps(plan, indent=2) if job.as_json else results.plan_text(plan))
         return EXIT_FINISHED
     stop = StopRequest()
@@ -59,7 +65,7 @@ def train(job: Job) -> int:
     try:
         require_shared(job.runs, ranks)
         job = distributed.broadcast(job, ranks)  # the family's name holds the time, which ranks read apart
-        around = Surroundings(job.runs, job.data_root, splits, tokenizer, ranks, device, stop)
+        around = Surroundings(job.runs, job.data_root, splits, tokenizer, ranks, device, stop, text)
         return _train_family(job, around)
     finally:
         distributed.finish()
@@ -128,7 +134,7 @@ def _open_run(job: Job, member: Member, around: Surroundings) -> RunDirectory | 
 def _claim(job: Job, member: Member, around: Surroundings, found: Sequence[RunProcess]) -> bool:
     """Make the run directory, or take up one that is queued, stopped or cut off; False if the run is finished."""
     run = RunDirectory(job.runs / member.name)
-    hashes = {task.name: _data_hash(around.splits, task.name) for task in member.tasks}
+    hashes = _data_hashes(member, around)
     record = new_record(job, member, around.ranks.world_size, sys.argv, found, hashes)
     if not (run.path / "run.json").exists():
         config = json.dumps(job.resolved(member.stage, around.ranks.world_size).config, indent=2)
@@ -166,8 +172,15 @@ def _write_settings(job: Job, member: Member, run: RunDirectory, record: RunReco
     run.update_record(**{name: value for name, value in record if name not in kept})
 
 
-def _data_hash(splits: Splits, task: str) -> str:
-    return "-".join(splits[task][split].source_hash[:12] for split in SPLITS)
+def _data_hashes(member: Member, around: Surroundings) -> dict[str, str]:
+    """Of all that a run reads, by task, so that a change of it is noticed."""
+    if member.stage == "pretrain":
+        assert around.text is not None
+        return {"text": around.text.corpus.hash[:12]}
+    return {
+        task.name: "-".join(around.splits[task.name][split].source_hash[:12] for split in SPLITS)
+        for task in member.tasks
+    }
 
 
 def _describe_environment(run: RunDirectory) -> None:
@@ -180,21 +193,21 @@ def _describe_environment(run: RunDirectory) -> None:
 
 def _train_member(job: Job, member: Member, run: RunDirectory, around: Surroundings) -> list[TaskResult] | None:
     """Train one run and write its final state, whatever happens; None if it was stopped."""
-    plan = _plan(job, member, around)
-    schedule = schedule_of(plan.tasks, plan.settings, plan.seed, around.splits)
-    steps = schedule.steps_per_epoch * plan.settings.epochs
+    training = _pretraining(job, member, around) if member.stage == "pretrain" else _task_training(job, member, around)
     journal: Journal | SilentJournal = SilentJournal()
     if around.ranks.is_main:
-        run.update_record(params=_params(job, plan))
+        run.update_record(params=training.params)
         tracker, _ = replay.mirrored(run)
         tracker.start(run.record.params, replay.tags(run))
-        journal = Journal(run, tracker, steps)
+        journal = Journal(run, tracker, training.steps)
         for name in replay.CONFIG_FILES:
             journal.artifact(run.path / name, "config")
-        logger.info("%s: %s of %d tasks, seed %d, %d steps", run.path, plan.stage, len(plan.tasks), plan.seed, steps)
+        logger.info("%s: %s, seed %d, %d steps", run.path, training.title, member.seed, training.steps)
     try:
-        with explain_shortage(plan.resolved), explain_interruption(run.path):
-            found = _loop(job, plan, run, around, journal).run()
+        with explain_shortage(job.resolved(member.stage, around.ranks.world_size)), explain_interruption(run.path):
+            loop = training.loop(run, journal)
+            _take_up(loop, run, around)
+            found = loop.run()
     except BaseException as error:
         # Where the disk is full, the final state may not fit either: the run is then lost, and can be resumed.
         with contextlib.suppress(OSError):
@@ -207,11 +220,45 @@ def _train_member(job: Job, member: Member, run: RunDirectory, around: Surroundi
     return found
 
 
+@dataclass(frozen=True)
+class _Training:
+    """What differs between the stages: how a run is called, its steps, what is recorded of it, its loop."""
+
+    title: str
+    steps: int
+    params: Mapping[str, Param]
+    loop: Callable[[RunDirectory, Journal | SilentJournal], Loop | PretrainLoop]
+
+
+def _pretraining(job: Job, member: Member, around: Surroundings) -> _Training:
+    assert around.text is not None
+    plan = pretrain_plan(job, member, around.text, around.ranks.world_size)
+
+    def loop(run: RunDirectory, journal: Journal | SilentJournal) -> PretrainLoop:
+        return pretrain_loop(job, plan, run, around, journal)
+
+    total = around.text.corpus.total
+    title = f"pretrain on {total.documents} documents"
+    return _Training(title, plan.steps, pretrain_params(job, plan), loop)
+
+
+def _task_training(job: Job, member: Member, around: Surroundings) -> _Training:
+    plan = _plan(job, member, around)
+    schedule = schedule_of(plan.tasks, plan.settings, plan.seed, around.splits)
+
+    def loop(run: RunDirectory, journal: Journal | SilentJournal) -> Loop:
+        return _loop(job, plan, run, around, journal)
+
+    title = f"{plan.stage} of {len(plan.tasks)} tasks"
+    return _Training(title, schedule.steps_per_epoch * plan.settings.epochs, _params(job, plan), loop)
+
+
 def _loop(job: Job, plan: RunPlan, run: RunDirectory, around: Surroundings, journal: Journal | SilentJournal) -> Loop:
-    """Model, engine and position of a run; taken from its newest checkpoint if it has one."""
+    """Model and engine of a run on tasks, as they are before its first step."""
     ranks = around.ranks
     torch.manual_seed(plan.seed)
     encoder, report = load_encoder(plan.encoder, job.recipe.encoder.dropout, job.recipe.encoder.max_pieces)
+    mark(encoder.config, run.record.access)
     if ranks.is_main:
         logger.info("%s", report)
     model = MultiTaskModel(
@@ -224,13 +271,16 @@ def _loop(job: Job, plan: RunPlan, run: RunDirectory, around: Surroundings, jour
     )
     # Dropout differs between ranks; everything drawn before is the same on all.
     torch.manual_seed((plan.seed << 20) + ranks.rank)
-    loop = Loop(plan, around, model, run.path, journal)
+    return Loop(plan, around, model, run.path, journal)
+
+
+def _take_up(loop: Loop | PretrainLoop, run: RunDirectory, around: Surroundings) -> None:
+    """Go on from the newest checkpoint, if there is one."""
     loop.resume()
     # A run that died before its first checkpoint has events too, which it records again.
-    if ranks.is_main and (loop.state.step or any(run.events())):
+    if around.ranks.is_main and (loop.state.step or any(run.events())):
         run.append_event("rewind", loop.state.step, loop.state.epochs_done, {})
         logger.info("going on after step %d", loop.state.step)
-    return loop
 
 
 def mean_scores(tasks: Sequence[Task], splits: Splits) -> dict[str, float]:
