@@ -21,13 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mtscale import recipe_errors
 from mtscale.errors import ConfigError
 from mtscale.names import TASK_NAME
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.tasks import TASKS, Access, Kind, Task
 
 RECIPES = Path(__file__).parent / "recipes"
 
 StageName = Literal["refine", "finetune"]
 Protocol = Literal["clean", "paper"]
-Cut = Literal["gold_blind", "gold_aware"]
 LossWeights = Literal["static", "uncertainty"]
 Mixing = Literal["proportional", "annealed", "temperature", "uniform", "round_robin"]
 
@@ -96,16 +96,6 @@ class FinetuneSettings(Section):
     loss_weights: LossWeights | None = None
     batches: Literal["recomposed", "fixed"] | None = None
     order: Literal["by_length", "random"] | None = None
-
-
-class PaperSettings(Section):
-    """``[paper]``: what the authors' code does otherwise than the paper says, for ``protocol = "paper"`` alone."""
-
-    cut: Cut = Field(
-        "gold_aware",
-        description="sentences of over 30 words are cut after the last O tag that fits, on test too (split_if_longer "
-        "in ncbi-nlp/bluebert, mt-bluebert/mt_bluebert/blue_prepro_std.py); 'gold_blind' does not look",
-    )
 
 
 _SPLIT_ORDER = ("train", "dev", "test")
@@ -280,9 +270,9 @@ class Recipe(Section):
         return self
 
     @property
-    def cut(self) -> Cut:
-        """How sentences of over 30 words are cut: without a look at the gold, but for the ``paper`` protocol."""
-        return self.paper.cut if self.protocol == "paper" else "gold_blind"
+    def procedure(self) -> PaperSettings:
+        """What is done where the authors' code differs: as they do, but for the ``paper`` protocol alone."""
+        return self.paper if self.protocol == "paper" else CLEAN_PROCEDURE
 
     def settings(self, stage: StageName) -> StageSettings:
         """The settings of a stage; finetune takes from refine what it does not set itself."""

@@ -30,6 +30,7 @@ from mtscale.inputs.schedule import Rows, Schedule, ScheduledBatch
 from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.predictions import Prediction, store
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.recipe import Protocol, StageName, StageSettings
 from mtscale.runs import RunDirectory, write_atomically
 from mtscale.tasks import Task
@@ -62,6 +63,7 @@ class RunPlan:
     encoder: str
     protocol: Protocol
     resolved: ResolvedDsConfig
+    procedure: PaperSettings = CLEAN_PROCEDURE
 
     @property
     def chosen_on(self) -> SplitName:
@@ -108,7 +110,9 @@ class Loop:
         self.journal = journal
         self.schedule = schedule_of(plan.tasks, plan.settings, plan.seed, around.splits)
         self.steps = self.schedule.steps_per_epoch * plan.settings.epochs
-        self.engine = Engine(model, plan.settings, plan.resolved, self.steps, around.ranks, around.device)
+        self.engine = Engine(
+            model, plan.settings, plan.resolved, self.steps, around.ranks, around.device, plan.procedure
+        )
         self.state = LoopState()
         self._gold: dict[tuple[str, SplitName], Gold] = {}
         self._records = TrainingRecords(window(self.steps), around.ranks)
