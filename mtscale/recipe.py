@@ -72,6 +72,12 @@ class StageSettings(Section):
         description="'static': each task's loss_weight; 'uncertainty': times a weight learned with the task's head "
         "(Kendall, Gal and Cipolla 2018, arXiv:1705.07115)",
     )
+    affinity_every: int | None = Field(
+        None,
+        ge=1,
+        description="refine: after so many steps each, sample the tasks' gradient cosines and look-ahead affinities "
+        "(training/affinity.py says what that costs)",
+    )
     batches: Literal["recomposed", "fixed"] = Field(
         "recomposed", description="mini-batches composed anew each epoch, or once as Algorithm 1 prints it"
     )
@@ -279,7 +285,7 @@ class Recipe(Section):
         if stage == "refine":
             return self.refine
         own = {key: value for key, value in self.finetune.model_dump().items() if value is not None}
-        return self.refine.model_copy(update={"patience": None} | own)
+        return self.refine.model_copy(update={"patience": None, "affinity_every": None} | own)
 
     def to_toml(self) -> str:
         """The recipe with every default written out."""

@@ -182,7 +182,7 @@ SENTENCES = st.integers(1, 9).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(sentences=st.lists(SENTENCES, min_size=1, max_size=3))
 def test_classes_of_pieces_predicted_for_words_are_scored_as_by_the_authors(
     sentences: list[tuple[list[str], list[str]]],

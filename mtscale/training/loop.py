@@ -36,6 +36,7 @@ from mtscale.runs import RunDirectory, write_atomically
 from mtscale.tasks import Task
 from mtscale.tracking.figures import confusion_figure
 from mtscale.training import checkpoint, looks
+from mtscale.training.affinity import AffinityProbe
 from mtscale.training.checkpoint import LoopState
 from mtscale.training.distributed import Ranks, barrier, broadcast
 from mtscale.training.engine import Engine, StepResult
@@ -114,6 +115,10 @@ class Loop:
             model, plan.settings, plan.resolved, self.steps, around.ranks, around.device, plan.procedure
         )
         self.state = LoopState()
+        train = {task.name: around.splits[task.name]["train"] for task in plan.tasks}
+        self._affinity = AffinityProbe(
+            model, train, self.schedule, plan.settings, plan.resolved, around.ranks, around.device
+        )
         self._gold: dict[tuple[str, SplitName], Gold] = {}
         self._records = TrainingRecords(window(self.steps), around.ranks)
 
@@ -156,6 +161,9 @@ class Loop:
                 self._record(epoch, self._records.flush())
                 return False
             self._step(scheduled, epoch)
+            if self._affinity.is_due(self.state.step):
+                values = self._affinity.measure(self.state.step)
+                self.journal.log("affinity", self.state.step, epoch, values)
         return True
 
     def _step(self, scheduled: ScheduledBatch, epoch: int) -> None:

@@ -288,6 +288,7 @@ def _params(job: Job, plan: RunPlan) -> dict[str, Param]:
         "batch.composition": settings.batches,
         "mixing": settings.mixing,
         "loss_weights": settings.loss_weights,
+        **({f"paper.{name}": value for name, value in plan.procedure} if plan.protocol == "paper" else {}),
         "ds.zero": resolved.zero_stage,
         "ds.precision": resolved.precision,
         "ds.config": job.ds_config_path.name,
