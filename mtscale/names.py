@@ -27,6 +27,8 @@ EXAMPLES_PER_SECOND = "perf/examples_per_s"
 PIECES_PER_SECOND = "perf/pieces_per_s"
 RESIDENT_GIB = "perf/resident_gib"
 NONFINITE_STEPS = "health/nonfinite_steps"
+AFFINITY_SECONDS = "perf/affinity_seconds"
+AFFINITY_SHARE = "perf/affinity_share"
 
 SCORE = "score"
 FLOOR = "floor"
@@ -51,6 +53,16 @@ def metric(split: str, task: str, name: str) -> str:
     return f"{split}/{task}/{name}"
 
 
+def cosine(source: str, target: str) -> str:
+    """``affinity/<source>/<target>/cosine``: of the angle between two tasks' gradients on the encoder."""
+    return f"affinity/{source}/{target}/cosine"
+
+
+def lookahead(source: str, target: str) -> str:
+    """``affinity/<source>/<target>/lookahead``: the part of the target's loss that a step on the source takes away."""
+    return f"affinity/{source}/{target}/lookahead"
+
+
 def macro(split: str) -> str:
     """``<split>/macro/score``: the mean of the tasks' scores."""
     return metric(split, MACRO, SCORE)
@@ -68,22 +80,28 @@ def best(task: str, split: str = "dev") -> str:
 
 @dataclass(frozen=True, slots=True)
 class MetricName:
-    """A recorded name taken apart; ``task`` is None for names that belong to no task."""
+    """A recorded name taken apart; ``task`` is None for names that belong to no task.
+
+    ``target`` is the other task of a name that belongs to two.
+    """
 
     group: str
     task: str | None
     metric: str
+    target: str | None = None
 
 
 def parse(name: str) -> MetricName:
     """Take a recorded name apart.
 
     Raises:
-        ValueError: the name has neither two nor three parts.
+        ValueError: the name has fewer than two parts or more than four.
     """
     parts = name.split("/")
     if len(parts) == 2:
         return MetricName(parts[0], None, parts[1])
     if len(parts) == 3:
         return MetricName(parts[0], None if parts[1] == MACRO else parts[1], parts[2])
-    raise ValueError(f"a metric name has two or three parts separated by '/', found {len(parts)}")
+    if len(parts) == 4:
+        return MetricName(parts[0], parts[1], parts[3], parts[2])
+    raise ValueError(f"a metric name has two to four parts separated by '/', found {len(parts)}")

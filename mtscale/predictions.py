@@ -5,7 +5,7 @@
     {"id": ..., "document": ..., "spans": [[start, end, label], ...], "words": [[start, end], ...], "tags": [...]}
 
 Spans and words are half-open offsets in the document. ``words`` and ``tags`` (both or neither) are what the CoNLL
-reading needs; the strict one needs spans alone.
+reading needs; the strict one needs spans alone. A tag may also be X, CLS or SEP (``metrics.spans.PIECE_CLASSES``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from mtscale.errors import DataError
+from mtscale.metrics.spans import PIECE_CLASSES
 from mtscale.runs import write_atomically
 from mtscale.tasks import Kind, Task
 
@@ -121,7 +122,7 @@ def _are_words(value: object, _: Task) -> bool:
 
 
 def _are_tags(value: object, task: Task) -> bool:
-    classes = {"O", *(f"{prefix}-{label}" for label in task.labels for prefix in "BI")}
+    classes = {"O", *PIECE_CLASSES, *(f"{prefix}-{label}" for label in task.labels for prefix in "BI")}
     return isinstance(value, list) and all(isinstance(tag, str) and tag in classes for tag in value)
 
 

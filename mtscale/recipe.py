@@ -20,11 +20,10 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from mtscale import recipe_errors
 from mtscale.errors import ConfigError
 from mtscale.names import TASK_NAME
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.recipe_sections import (
-    Cut,
     EncoderSettings,
     FinetuneSettings,
-    PaperSettings,
     PretrainSettings,
     Section,
     StageSettings,
@@ -98,9 +97,9 @@ class Recipe(Section):
         return self
 
     @property
-    def cut(self) -> Cut:
-        """How sentences of over 30 words are cut: without a look at the gold, but for the ``paper`` protocol."""
-        return self.paper.cut if self.protocol == "paper" else "gold_blind"
+    def procedure(self) -> PaperSettings:
+        """What is done where the authors' code differs: as they do, but for the ``paper`` protocol alone."""
+        return self.paper if self.protocol == "paper" else CLEAN_PROCEDURE
 
     def settings(self, stage: StageName) -> StageSettings:
         """The settings of a stage on tasks; finetune takes from refine what it does not set itself."""
@@ -108,7 +107,7 @@ class Recipe(Section):
         if stage == "refine":
             return self.refine
         own = {key: value for key, value in self.finetune.model_dump().items() if value is not None}
-        return self.refine.model_copy(update={"patience": None} | own)
+        return self.refine.model_copy(update={"patience": None, "affinity_every": None} | own)
 
     def to_toml(self) -> str:
         """The recipe with every default written out."""

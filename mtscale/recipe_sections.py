@@ -6,7 +6,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Cut = Literal["gold_blind", "gold_aware"]
 LossWeights = Literal["static", "uncertainty"]
 Mixing = Literal["proportional", "annealed", "temperature", "uniform", "round_robin"]
 TextFormat = Literal["lines", "paragraphs", "files", "pubtator", "jsonl"]
@@ -53,6 +52,12 @@ class StageSettings(Section):
         description="'static': each task's loss_weight; 'uncertainty': times a weight learned with the task's head "
         "(Kendall, Gal and Cipolla 2018, arXiv:1705.07115)",
     )
+    affinity_every: int | None = Field(
+        None,
+        ge=1,
+        description="refine: after so many steps each, sample the tasks' gradient cosines and look-ahead affinities "
+        "(training/affinity.py says what that costs)",
+    )
     batches: Literal["recomposed", "fixed"] = Field(
         "recomposed", description="mini-batches composed anew each epoch, or once as Algorithm 1 prints it"
     )
@@ -77,16 +82,6 @@ class FinetuneSettings(Section):
     loss_weights: LossWeights | None = None
     batches: Literal["recomposed", "fixed"] | None = None
     order: Literal["by_length", "random"] | None = None
-
-
-class PaperSettings(Section):
-    """``[paper]``: what the authors' code does otherwise than the paper says, for ``protocol = "paper"`` alone."""
-
-    cut: Cut = Field(
-        "gold_aware",
-        description="sentences of over 30 words are cut after the last O tag that fits, on test too (split_if_longer "
-        "in ncbi-nlp/bluebert, mt-bluebert/mt_bluebert/blue_prepro_std.py); 'gold_blind' does not look",
-    )
 
 
 class ScratchSettings(Section):

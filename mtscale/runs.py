@@ -55,7 +55,7 @@ OUTPUT = "output.log"
 
 LIVE = frozenset({State.QUEUED, State.RUNNING, State.STALLED, State.STOPPING})
 
-EventKind = Literal["train", "heldout", "dev", "test", "best", "perf", "health", "rewind"]
+EventKind = Literal["train", "heldout", "dev", "test", "best", "affinity", "perf", "health", "rewind"]
 
 
 class RunProcess(BaseModel):

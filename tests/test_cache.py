@@ -111,8 +111,6 @@ def test_content_labels_and_encoder_make_another_key(
 
     assert is_new()
     assert not is_new()
-    open_split(NLI, "train", data_root, tiny_vocabulary, 64, "gold_aware")
-    assert not is_new(), "pairs are not cut"
     assert is_new(max_pieces=65)
     assert is_new(task=replace(NLI, labels=NLI.labels[::-1]))
     assert is_new(task=replace(NLI, candidates="closest"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from mtscale.corpora.example import Span, TaggedExample
 from mtscale.inputs.encode import PieceVocabulary, TaskEncoder, cut_after_outside, cut_words
-from mtscale.recipe_sections import Cut
+from mtscale.procedure import CLEAN_PROCEDURE
 from mtscale.tasks import TASKS
 
 NER = TASKS["cdr-disease"]
@@ -91,11 +92,12 @@ def test_known_cuts(tags: list[str], lengths: list[int]) -> None:
 @pytest.mark.parametrize("with_labels", [True, False], ids=["train", "test"])
 @pytest.mark.parametrize(("cut", "expected"), [("gold_blind", [30, 10]), ("gold_aware", [28, 12])])
 def test_a_mention_at_the_bound_is_cut_only_without_a_look(
-    tiny_vocabulary: PieceVocabulary, cut: Cut, expected: list[int], with_labels: bool
+    tiny_vocabulary: PieceVocabulary, cut: Literal["gold_blind", "gold_aware"], expected: list[int], with_labels: bool
 ) -> None:
     text = " ".join(["rat"] * 40)
     mention = Span(28 * 4, 31 * 4 - 1, "Disease")  # words 28 to 30
-    encoder = TaskEncoder(NER, tiny_vocabulary, 128, with_labels=with_labels, cut=cut)
+    procedure = CLEAN_PROCEDURE.model_copy(update={"cut": cut})
+    encoder = TaskEncoder(NER, tiny_vocabulary, 128, with_labels=with_labels, procedure=procedure)
     rows = list(encoder.rows([TaggedExample("s", "d", text, 0, (mention,))]))
     assert [len(row["starts"]) for row in rows] == expected
     assert all(("word_labels" in row) == with_labels for row in rows)
@@ -105,7 +107,8 @@ def test_a_mention_at_the_bound_is_cut_only_without_a_look(
 
 def test_a_gold_aware_part_that_does_not_fit_is_cut_again(tiny_vocabulary: PieceVocabulary) -> None:
     text = " ".join(["zyxzyx"] * 40)
-    encoder = TaskEncoder(NER, tiny_vocabulary, 64, with_labels=True, cut="gold_aware")
+    procedure = CLEAN_PROCEDURE.model_copy(update={"cut": "gold_aware"})
+    encoder = TaskEncoder(NER, tiny_vocabulary, 64, with_labels=True, procedure=procedure)
     rows = list(encoder.rows([TaggedExample("s", "d", text, 0, ())]))
     assert all(len(row["pieces"]) <= 64 for row in rows)
     assert [start for row in rows for start in row["starts"]] == [7 * word for word in range(40)]

@@ -37,7 +37,7 @@ def test_adjacent_mentions_stay_apart() -> None:
     assert conlleval_f1(gold, predicted) == strict_iob2_f1(gold, predicted) == 0.0
 
 
-@pytest.mark.parametrize("tag", ["X", "[CLS]", "", "B", "B-", "I-", "E-Disease", "O-Disease", "b-Disease"])
+@pytest.mark.parametrize("tag", ["Y", "[CLS]", "", "B", "B-", "I-", "E-Disease", "O-Disease", "b-Disease"])
 def test_only_iob2_tags_are_read(tag: str) -> None:
     with pytest.raises(ValueError, match=f"found another of {len(tag)} characters"):
         decode_iob2(["B-Disease", tag])

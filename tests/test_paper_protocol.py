@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from mtscale import cli, names
-from mtscale.errors import EXIT_FINISHED
+from mtscale.errors import EXIT_FINISHED, EXIT_STOPPED
 from mtscale.run_summary import history, summarize
 from mtscale.runs import RunDirectory
-from tests.lab import TASKS, Lab
+from tests.lab import SECONDS, TASKS, Lab, files, recorded, steps_done, wait_until
 
 EPOCHS = 3
 
@@ -84,3 +85,18 @@ def test_scores_chosen_on_test_are_called_optimistic(pair: Pair, capsys: pytest.
     assert "paper" not in clean
     assert paper.startswith(f"protocol paper, {names.OPTIMISTIC}\n")
     assert f"{summarize(pair.clean)['macro']:.4f}" in clean
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_exactly_with_heads_carried_on(pair: Pair) -> None:
+    lab = Lab(pair.paper.path.parent.parent)
+    options = ("--set", f"refine.epochs={EPOCHS}", "--set", 'protocol="paper"')
+    stopped = lab.run("stopped")
+    process = lab.start("stopped", *options)
+    wait_until(lambda: steps_done(stopped) >= 3, process)  # some heads have not been trained yet
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == EXIT_STOPPED, errors
+    lab.finish("stopped", *options)
+    assert recorded(stopped) == recorded(pair.paper)
+    assert files(stopped) == files(pair.paper)

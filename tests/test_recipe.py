@@ -275,16 +275,17 @@ def test_finetune_takes_from_refine_what_it_does_not_set(tmp_path: Path) -> None
     expected = StageSettings(epochs=10, batch_size=16, learning_rate=2e-5, patience=None)
     assert read.settings("finetune") == expected
     assert read.settings("refine") == StageSettings(epochs=7, batch_size=16, patience=2)
-    assert set(FinetuneSettings.model_fields) == set(StageSettings.model_fields)
+    # A run that finetunes has one task, and so no affinities.
+    assert set(FinetuneSettings.model_fields) == set(StageSettings.model_fields) - {"affinity_every"}
 
 
 def test_the_paper_protocol_has_the_papers_batches_and_cut_unless_told_otherwise(tmp_path: Path) -> None:
     clean, paper = load(tmp_path, MINIMAL), load(tmp_path, MINIMAL, 'protocol="paper"')
-    assert (clean.cut, clean.refine.batches, clean.refine.order) == ("gold_blind", "recomposed", "by_length")
-    assert (paper.cut, paper.refine.batches, paper.refine.order) == ("gold_aware", "fixed", "random")
+    assert (clean.procedure.cut, clean.refine.batches, clean.refine.order) == ("gold_blind", "recomposed", "by_length")
+    assert (paper.procedure.cut, paper.refine.batches, paper.refine.order) == ("gold_aware", "fixed", "random")
     assert paper.settings("finetune").batches == "fixed"
     other = load(tmp_path, MINIMAL, 'protocol="paper"', 'paper.cut="gold_blind"', 'refine.order="by_length"')
-    assert (other.cut, other.refine.batches, other.refine.order) == ("gold_blind", "fixed", "by_length")
+    assert (other.procedure.cut, other.refine.batches, other.refine.order) == ("gold_blind", "fixed", "by_length")
     assert len({one.hash() for one in (clean, paper, other)}) == 3
     again = load(tmp_path, other.to_toml())
     assert (again, again.hash()) == (other, other.hash())

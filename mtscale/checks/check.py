@@ -13,7 +13,7 @@ from mtscale.checks.findings import Finding, Severity, in_order
 from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, ConfigError, DataError
 from mtscale.inputs.encode import PieceVocabulary, TaskEncoder
-from mtscale.recipe_sections import Cut
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.tasks import Task
 
 logger = logging.getLogger("mtscale")
@@ -49,7 +49,8 @@ class Check:
     encoder: str
     max_pieces: int
     vocabulary: PieceVocabulary
-    cut: Cut = "gold_blind"
+    procedure: PaperSettings = CLEAN_PROCEDURE
+    longest: int = 512
 
     def run(self) -> Checked:
         """Read every split of every task once and compare them. A split that cannot be read is one finding."""
@@ -77,6 +78,9 @@ class Check:
         yield from faulty
         yield from losses.check_losses(facts, self.max_pieces)
 
-    def _encoder(self, task: Task) -> TaskEncoder:
+    def _encoder(self, task: Task, split: SplitName) -> TaskEncoder:
+        whole = self.longest if split == "test" else None
         # With labels for test too: the check counts them, and nothing of it reaches a model.
-        return TaskEncoder(task, self.vocabulary, self.max_pieces, with_labels=True, cut=self.cut)
+        return TaskEncoder(
+            task, self.vocabulary, self.max_pieces, with_labels=True, procedure=self.procedure, whole=whole
+        )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from mtscale import recipe
 from mtscale.corpora import catalogue
 from mtscale.errors import ConfigError
-from mtscale.recipe_sections import Cut, EncoderSettings
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
+from mtscale.recipe_sections import EncoderSettings
 from mtscale.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 @dataclass(frozen=True)
 class _Target:
-    """The tasks to check, the encoder of their recipe, and how that cuts sentences."""
+    """The tasks to check, the encoder of their recipe, and what that does as the authors' code."""
 
     tasks: tuple[Task, ...]
     data_root: Path | None
     encoder: EncoderSettings
-    cut: Cut = "gold_blind"
+    procedure: PaperSettings = CLEAN_PROCEDURE
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,13 +71,15 @@ def _check(name: str, target: _Target, encoder: str) -> Checked:
     try:
         from mtscale.checks.check import Check
         from mtscale.inputs.encode import PieceVocabulary
-        from mtscale.model.encoder import load_tokenizer
+        from mtscale.model.encoder import load_tokenizer, longest_input
     except ImportError as error:
         raise ConfigError(f"the check needs more packages ({error.name}): pip install 'mtscale[train]'") from None
     tokenizer = load_tokenizer(encoder)
     vocabulary = PieceVocabulary.of(tokenizer)
     max_pieces = target.encoder.max_pieces
-    return Check(name, target.tasks, target.data_root, encoder, max_pieces, vocabulary, target.cut).run()
+    return Check(
+        name, target.tasks, target.data_root, encoder, max_pieces, vocabulary, target.procedure, longest_input(encoder)
+    ).run()
 
 
 def _target(name: str, data: str | None) -> _Target:
@@ -94,7 +97,7 @@ def _target(name: str, data: str | None) -> _Target:
     loaded = recipe.load(path)
     data_root = catalogue.data_folder(data, loaded.data_root)
     tasks = tuple(table.resolve(data_root, path.parent) for table in loaded.tasks)
-    return _Target(tasks, data_root, loaded.encoder, loaded.cut)
+    return _Target(tasks, data_root, loaded.encoder, loaded.procedure)
 
 
 def _lies_in(task: Task, data_root: Path) -> bool:

@@ -21,7 +21,7 @@ NO_MENTION = "no mention"
 # The bins that scores are counted in for the distribution of labels.
 SCORE_BINS = 5
 
-MakeEncoder = Callable[[Task], TaskEncoder]
+MakeEncoder = Callable[[Task, SplitName], TaskEncoder]
 
 
 class Labelled(NamedTuple):
@@ -62,7 +62,7 @@ def read_facts(task: Task, split: SplitName, data_root: Path | None, make_encode
         ConfigError, DataError: as ``catalogue.read_examples``.
     """
     collector = _Collector(task, split)
-    encoder = make_encoder(task)
+    encoder = make_encoder(task, split)
     examples = with_progress(catalogue.read_examples(task, split, data_root), f"{task.name} {split}")
     for row in encoder.rows(collector.watch(examples)):
         collector.facts.pieces.append(len(row["pieces"]))

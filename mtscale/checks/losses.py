@@ -35,6 +35,11 @@ def check_losses(facts: SplitFacts, max_pieces: int) -> Iterator[Finding]:
     of_all = f"of {counts.mentions}"
     what = f"mentions {of_all} cut by the end of a sub-sentence: none of the parts is the mention"
     yield from found(Severity.WARNING, "mentions", counts.mentions_cut, what)
+    what = (
+        f"sentences longer than max_pieces = {max_pieces}: nothing is trained on them, nor on their "
+        f"{counts.mentions_dropped} mentions"
+    )
+    yield from found(Severity.WARNING, "length", counts.rows_dropped, what)
     what = f"mentions {of_all} that begin or end inside a word: tags of words cannot say where"
     yield from found(Severity.WARNING, "mentions", counts.mentions_off_word_bounds, what)
     what = f"mentions {of_all} that share a word with another: one sequence of tags cannot hold both"

@@ -23,8 +23,9 @@ from mtscale.tasks import Kind
 class Batch:
     """Rows of one task as tensors.
 
-    ``input_ids`` and ``token_type_ids`` (P). ``read`` (N): which of the P pieces the head reads, [CLS] of each row or
-    the first piece of each word. ``labels``: N scores (float32) or classes (int64); None for a sealed split.
+    ``input_ids`` and ``token_type_ids`` (P). ``read`` (N): which of the P pieces the head reads: [CLS] of each row, the
+    first piece of each word, or all where all are labelled. ``labels``: N scores (float32) or classes (int64), or
+    None.
     """
 
     input_ids: Tensor
@@ -62,9 +63,10 @@ def slice_rows(rows: Rows, world_size: int, accumulation: int, rank: int) -> lis
     return [slices[step * world_size + rank] for step in range(accumulation)]
 
 
-def collate(dataset: datasets.Dataset, rows: Rows, kind: Kind) -> Batch:
-    """The rows as one batch, labels included where the split has them. ``rows`` must not be empty."""
+def collate(dataset: datasets.Dataset, rows: Rows, kind: Kind, *, labelled: bool = True) -> Batch:
+    """The rows as one batch, with labels if they are wanted and the split has them. ``rows`` must not be empty."""
     columns = dataset[rows]
+    labels = _labels(columns, kind) if labelled else None
     pieces: list[list[int]] = columns["pieces"]
     lengths = np.array([len(row) for row in pieces])
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
@@ -72,7 +74,9 @@ def collate(dataset: datasets.Dataset, rows: Rows, kind: Kind) -> Batch:
     second = np.repeat(columns["second"], lengths)
     token_types = (second > 0) & (layout.positions.numpy() >= second)
     read = starts
-    if kind is Kind.TAGGING:
+    if kind is Kind.TAGGING and labels is not None and "piece_labels" in columns:
+        read = np.arange(lengths.sum())
+    elif kind is Kind.TAGGING:
         of_rows = zip(columns["word_pieces"], starts, strict=True)
         read = np.concatenate([np.asarray(words, dtype=np.int64) + start for words, start in of_rows])
     return Batch(
@@ -80,12 +84,13 @@ def collate(dataset: datasets.Dataset, rows: Rows, kind: Kind) -> Batch:
         token_type_ids=torch.from_numpy(token_types.astype(np.int64)),
         layout=layout,
         read=torch.from_numpy(read),
-        labels=_labels(columns, kind),
+        labels=labels,
     )
 
 
 def _labels(columns: Mapping[str, Any], kind: Kind) -> Tensor | None:
-    name = {Kind.SIMILARITY: "score", Kind.TAGGING: "word_labels"}.get(kind, "label")
+    of_tags = "piece_labels" if "piece_labels" in columns else "word_labels"
+    name = {Kind.SIMILARITY: "score", Kind.TAGGING: of_tags}.get(kind, "label")
     if name not in columns:
         return None
     if kind is Kind.SIMILARITY:

@@ -26,7 +26,7 @@ from mtscale.inputs import encode
 from mtscale.inputs.encode import EncodingCounts, PieceVocabulary, TaskEncoder
 from mtscale.inputs.private import BESIDE, file_hash, locked, own_cache, private_folder
 from mtscale.inputs.schedule import IntColumn
-from mtscale.recipe_sections import Cut
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.runs import write_atomically
 from mtscale.tasks import Access, Kind, Task
 
@@ -52,7 +52,7 @@ class EncodedSplit:
 
     @cached_property
     def terms(self) -> IntColumn:
-        """The terms each row adds to the loss: 1, or its labelled words."""
+        """The terms each row adds to the loss: 1, or its labelled words or pieces."""
         return self._column("terms")
 
     def _column(self, name: str) -> IntColumn:
@@ -74,24 +74,29 @@ def open_split(
     data_root: Path | None,
     vocabulary: PieceVocabulary,
     max_pieces: int,
-    cut: Cut = "gold_blind",
+    procedure: PaperSettings = CLEAN_PROCEDURE,
+    longest: int = 512,
 ) -> EncodedSplit:
     """The encoded split, from the cache or encoded now; one process encodes, the others wait for it.
 
-    The test split is encoded without labels: what trains and chooses cannot read them by mistake. ``cut`` is that of
-    sentences to tag (see ``TaskEncoder``).
+    The test split is encoded without labels: what trains and chooses cannot read them by mistake. Where the
+    ``procedure`` keeps long inputs whole at evaluation (see ``TaskEncoder``), ``longest`` is for how many pieces the
+    encoder has positions.
 
     Raises:
         DataError: a corpus file is missing or malformed. Nothing is left in the cache then.
         ConfigError: the cache cannot be written.
     """
     source_hash = _files_hash(catalogue.corpus_files(task, split, data_root))
-    key = _key(task, split, source_hash, vocabulary, max_pieces, cut)
+    whole = longest if split == "test" and procedure.too_long == "drop" else None
+    key = _key(task, split, source_hash, vocabulary, max_pieces, _spelling(task.kind, procedure, whole))
     folder = _cache_folder(task, data_root)
     arrow, facts = folder / f"{task.name}.{split}.{key}.arrow", folder / f"{task.name}.{split}.{key}.json"
     with locked(folder):
         if not (arrow.exists() and facts.exists()):
-            encoder = TaskEncoder(task, vocabulary, max_pieces, with_labels=split != "test", cut=cut)
+            encoder = TaskEncoder(
+                task, vocabulary, max_pieces, with_labels=split != "test", procedure=procedure, whole=whole
+            )
             _write(encoder, task, split, data_root, arrow)
             mark = {"access": task.access.value, "task": task.name, "split": split, "counts": encoder.counts.as_dict()}
             write_atomically(facts, json.dumps(mark))
@@ -110,7 +115,7 @@ def join_splits(one: EncodedSplit, other: EncodedSplit) -> EncodedSplit:
     )
 
 
-def _features(kind: Kind, *, with_labels: bool) -> datasets.Features:
+def _features(kind: Kind, *, with_labels: bool, of_pieces: bool) -> datasets.Features:
     text, integer = datasets.Value("string"), datasets.Value("int32")
     features = {"id": text, "document": text, "pieces": _INTEGERS, "second": integer}
     features |= {"length": integer, "terms": integer}
@@ -119,7 +124,7 @@ def _features(kind: Kind, *, with_labels: bool) -> datasets.Features:
     if with_labels:
         label = {
             Kind.SIMILARITY: {"score": datasets.Value("float32")},
-            Kind.TAGGING: {"word_labels": _INTEGERS},
+            Kind.TAGGING: {"piece_labels" if of_pieces else "word_labels": _INTEGERS},
         }.get(kind, {"label": integer})
         features |= label
     return datasets.Features(features)
@@ -129,11 +134,14 @@ def _write(encoder: TaskEncoder, task: Task, split: SplitName, data_root: Path |
     handle, temporary = tempfile.mkstemp(dir=arrow.parent, prefix=".encoding-")
     os.close(handle)
     try:
-        features = _features(task.kind, with_labels=encoder.with_labels)
+        of_pieces = encoder.procedure.tag_classes == "pieces"
+        features = _features(task.kind, with_labels=encoder.with_labels, of_pieces=of_pieces)
         with ArrowWriter(path=temporary, features=features) as writer:
             for row in encoder.rows(catalogue.read_examples(task, split, data_root)):
-                terms = len(row["word_pieces"]) if task.kind is Kind.TAGGING else 1
-                writer.write({**row, "length": len(row["pieces"]), "terms": terms})
+                length = len(row["pieces"])
+                words = length if of_pieces else len(row.get("word_pieces", ()))
+                terms = words if task.kind is Kind.TAGGING else 1
+                writer.write({**row, "length": length, "terms": terms})
             writer.finalize()
         os.replace(temporary, arrow)
     except BaseException:
@@ -142,7 +150,16 @@ def _write(encoder: TaskEncoder, task: Task, split: SplitName, data_root: Path |
         raise
 
 
-def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabulary, max_pieces: int, cut: Cut) -> str:
+def _spelling(kind: Kind, procedure: PaperSettings, whole: int | None) -> str:
+    """What of the procedure changes the rows of a kind of tasks."""
+    if kind is Kind.TAGGING:
+        return repr((procedure.cut, procedure.tag_classes, procedure.too_long, whole))
+    return procedure.pair_order if kind in (Kind.SIMILARITY, Kind.INFERENCE) else ""
+
+
+def _key(
+    task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabulary, max_pieces: int, spelling: str
+) -> str:
     parts = [
         _code_hash(),
         source_hash,
@@ -164,7 +181,7 @@ def _key(task: Task, split: SplitName, source_hash: str, vocabulary: PieceVocabu
         split,
         vocabulary.backend.to_str(),
         str(max_pieces),
-        cut if task.kind is Kind.TAGGING else "",
+        spelling,
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

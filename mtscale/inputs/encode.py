@@ -2,14 +2,15 @@
 
 Pairs are packed as ``[CLS] first [SEP] second [SEP]`` and truncated one piece at a time from the longer text. The
 two arguments of a relation are replaced by their types (``@CHEMICAL$``). Sentences to tag are cut into sub-sentences
-of at most 30 words (a habit of BioBERT and BlueBERT) and of no more pieces than fit, without a look at the gold unless
-the ``paper`` protocol asks for it; the first piece of each word carries its label. Nothing is dropped silently: what is
-cut is counted.
+of at most 30 words (a habit of BioBERT and BlueBERT) and of no more pieces than fit, without a look at the gold; the
+first piece of each word carries its label. The ``paper`` protocol does some of this as the authors' code does
+(``PaperSettings``). Nothing is lost silently: what is cut or dropped is counted.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypedDict
@@ -18,7 +19,8 @@ from tokenizers import Encoding, Tokenizer
 
 from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
 from mtscale.corpora.tags import iob2_classes, tag_words
-from mtscale.recipe_sections import Cut
+from mtscale.metrics.spans import PIECE_CLASSES
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.tasks import Kind, Task
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ class Row(TypedDict, total=False):
     """One input of the encoder. ``second`` is where the second text begins (0: there is none).
 
     Tagging rows are sub-sentences: ``word_pieces`` holds the position of each word's first piece, ``starts`` and
-    ``ends`` the words' document offsets, ``word_labels`` their IOB2 classes. Labels are absent from test rows.
+    ``ends`` the words' document offsets, ``word_labels`` their IOB2 classes (or ``piece_labels`` those of all pieces).
+    Labels are absent from test rows.
     """
 
     id: str
@@ -46,11 +49,12 @@ class Row(TypedDict, total=False):
     starts: list[int]
     ends: list[int]
     word_labels: list[int]
+    piece_labels: list[int]
 
 
 @dataclass
 class EncodingCounts:
-    """What encoding a split met and cut."""
+    """What encoding a split met, cut and dropped."""
 
     examples: int = 0
     rows: int = 0
@@ -63,6 +67,8 @@ class EncodingCounts:
     mentions_cut: int = 0
     mentions_off_word_bounds: int = 0
     mentions_overlapped: int = 0
+    rows_dropped: int = 0
+    mentions_dropped: int = 0
 
     def __add__(self, other: EncodingCounts) -> EncodingCounts:
         return EncodingCounts(**{name: count + getattr(other, name) for name, count in asdict(self).items()})
@@ -96,19 +102,32 @@ class TaskEncoder:
     """Encodes the examples of one task; ``counts`` grows while rows are drawn.
 
     ``with_labels`` is false for a sealed split: its rows then hold no gold, and gold-dependent counts stay 0.
-    ``cut`` is how sentences to tag are cut; ``gold_aware`` looks at the gold of a sealed split too, as the authors do.
+    ``procedure`` says what is done as the authors do; its ``gold_aware`` cut looks at the gold of a sealed split too.
+    Where it drops what is too long, rows of more than ``max_pieces`` are dropped (training), or with ``whole`` kept up
+    to so many pieces (evaluation).
     """
 
     def __init__(
-        self, task: Task, vocabulary: PieceVocabulary, max_pieces: int, *, with_labels: bool, cut: Cut = "gold_blind"
+        self,
+        task: Task,
+        vocabulary: PieceVocabulary,
+        max_pieces: int,
+        *,
+        with_labels: bool,
+        procedure: PaperSettings = CLEAN_PROCEDURE,
+        whole: int | None = None,
     ) -> None:
         self.task = task
         self.vocabulary = vocabulary
         self.max_pieces = max_pieces
         self.with_labels = with_labels
-        self.cut = cut
+        self.procedure = procedure
         self.counts = EncodingCounts()
-        classes = iob2_classes(task.labels) if task.kind is Kind.TAGGING else task.labels
+        self._drops = procedure.too_long == "drop" and whole is None
+        # The pieces of a sub-sentence: where what is too long is dropped, nothing makes it shorter.
+        longest = max_pieces if procedure.too_long == "cut" else sys.maxsize if whole is None else whole
+        self._room = longest - 2
+        classes = [*iob2_classes(task.labels), *PIECE_CLASSES] if task.kind is Kind.TAGGING else task.labels
         self._class_ids = {label: index for index, label in enumerate(classes)}
 
     def rows(self, examples: Iterable[Example]) -> Iterator[Row]:
@@ -140,13 +159,11 @@ class TaskEncoder:
             lengths = len(first.ids), len(second.ids)
             keep_first, keep_second = truncate_pair(*lengths, self.max_pieces - 3)
             self._count_truncation(sum(lengths) - keep_first - keep_second)
-            head = [cls, *first.ids[:keep_first], sep]
-            row = Row(
-                id=example.id,
-                document=example.document,
-                pieces=[*head, *second.ids[:keep_second], sep],
-                second=len(head),
-            )
+            texts = [first.ids[:keep_first], second.ids[:keep_second]]
+            if self.procedure.pair_order == "second_first":
+                texts.reverse()
+            head = [cls, *texts[0], sep]
+            row = Row(id=example.id, document=example.document, pieces=[*head, *texts[1], sep], second=len(head))
             if self.with_labels:
                 if isinstance(example.label, str):
                     row["label"] = self._class_ids[example.label]
@@ -182,6 +199,10 @@ class TaskEncoder:
         bounds = self._bounds(example, words, [len(ids) for ids in pieces])
         self.counts.sentences_cut += len(bounds) > 1
         for number, (first, last) in enumerate(bounds):
+            if self._drops and 2 + sum(map(len, pieces[first:last])) > self.max_pieces:
+                self.counts.rows_dropped += 1
+                self.counts.mentions_dropped += sum(tag.startswith("B") for tag in tags[first:last])
+                continue
             ids = [self.vocabulary.cls_id]
             word_pieces = []
             for word in range(first, last):
@@ -197,23 +218,31 @@ class TaskEncoder:
                 ends=[end for _, end in words[first:last]],
             )
             if self.with_labels:
-                row["word_labels"] = [self._class_ids[tag] for tag in tags[first:last]]
-                self.counts.mentions_cut += tags[first].startswith("I")
+                self._add_tags(row, tags[first:last])
             yield row
+
+    def _add_tags(self, row: Row, tags: Sequence[str]) -> None:
+        self.counts.mentions_cut += tags[0].startswith("I")
+        if self.procedure.tag_classes == "words":
+            row["word_labels"] = [self._class_ids[tag] for tag in tags]
+            return
+        of_pieces = ["CLS", *["X"] * (len(row["pieces"]) - 2), "SEP"]
+        for piece, tag in zip(row["word_pieces"], tags, strict=True):
+            of_pieces[piece] = tag
+        row["piece_labels"] = [self._class_ids[tag] for tag in of_pieces]
 
     def _bounds(
         self, example: TaggedExample, words: Sequence[tuple[int, int]], pieces: Sequence[int]
     ) -> list[tuple[int, int]]:
         """The sub-sentences as ``[first, last)`` words."""
         texts = [example.text[start - example.offset : end - example.offset] for start, end in words]
-        room = self.max_pieces - 2
         parts = [(0, len(words))]
-        if self.cut == "gold_aware":
+        if self.procedure.cut == "gold_aware":
             parts = cut_after_outside(tag_words(words, example.spans))
         return [
             (start + first, start + last)
             for start, end in parts
-            for first, last in cut_words(texts[start:end], pieces[start:end], room)
+            for first, last in cut_words(texts[start:end], pieces[start:end], self._room)
         ]
 
     def _split_words(self, example: TaggedExample) -> tuple[tuple[int, int], ...]:
@@ -230,16 +259,15 @@ class TaskEncoder:
         return tuple(words)
 
     def _word_pieces(self, example: TaggedExample, words: Sequence[tuple[int, int]]) -> list[list[int]]:
-        """The pieces of each word; at least one, and never more than fit into one input."""
+        """The pieces of each word; at least one, and never more than there is room for."""
         texts = [example.text[start - example.offset : end - example.offset] for start, end in words]
         encoding = self.vocabulary.backend.encode(texts, is_pretokenized=True, add_special_tokens=False)
         pieces: list[list[int]] = [[] for _ in words]
         for word, piece in zip(encoding.word_ids, encoding.ids, strict=True):
             if word is not None:
                 pieces[word].append(piece)
-        room = self.max_pieces - 2
-        self._count_truncation(sum(max(0, len(ids) - room) for ids in pieces))
-        return [ids[:room] or [self.vocabulary.unknown_id] for ids in pieces]
+        self._count_truncation(sum(max(0, len(ids) - self._room) for ids in pieces))
+        return [ids[: self._room] or [self.vocabulary.unknown_id] for ids in pieces]
 
     def _tag(self, words: Sequence[tuple[int, int]], spans: Sequence[Span]) -> list[str]:
         tags = tag_words(words, spans)

@@ -124,6 +124,12 @@ class Schedule:
             return Epoch(stretches, np.array([next(of_task[task]) for task in turns], dtype=np.int64))
         return Epoch(stretches, self._random(epoch, "<order of mini-batches>").permutation(sum(counts.values())))
 
+    def sample(self, task: str, number: int) -> Rows:
+        """A mini-batch of a task beside the epochs, by its number: other draws are what they are without it."""
+        size = len(self.lengths[task])
+        draws = self._random(number, f"<sample of {task}>")
+        return draws.choice(size, min(size, self.batch_size), replace=False).astype(np.int64)
+
     def _available(self) -> dict[str, int]:
         """The mini-batches of each task that count in an epoch."""
         sizes = {task: len(lengths) for task, lengths in self.lengths.items()}

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Protocol, TypeAlias
 
 from mtscale.metrics.counts import Counts, check_ids, check_labels
+
+# Classes of pieces that are no word's first one, in the authors' tag set. Predicted for a word they say: no mention.
+PIECE_CLASSES = ("X", "CLS", "SEP")
 
 
 class SpanLike(Protocol):
@@ -184,14 +188,23 @@ def conlleval_f1(gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Se
 
     A chunk may begin with I, in the gold as well. For comparison with the paper, which reports this number.
 
+    X, CLS and SEP may be predicted (see ``PIECE_CLASSES``). As in the authors' scoring, each such word right after a
+    word of a chunk is a false chunk of no type; elsewhere it is like O (blue_metrics.py compute_seq_f1 and
+    pmetrics.py ner_report_conlleval of ncbi-nlp/bluebert, mt-bluebert/mt_bluebert).
+
     Raises:
         ValueError: no sentence, sentences of different number or length, or a tag that is not O, B-label or I-label.
     """
     gold, predicted = _checked(gold_tags, predicted_tags)
     # seqeval imports scikit-learn, which takes over a second and is not installed where runs are only watched.
-    from seqeval.metrics import f1_score
+    from seqeval.metrics.sequence_labeling import get_entities
 
-    return float(f1_score(gold, predicted, average="micro", zero_division=0))
+    expected, found = set(get_entities(gold)), set(get_entities(predicted))
+    false_chunks = sum(
+        one[:2] in ("B-", "I-") and other in PIECE_CLASSES for tags in predicted_tags for one, other in pairwise(tags)
+    )
+    in_all = len(expected) + len(found) + false_chunks
+    return 2 * len(expected & found) / in_all if in_all else 0.0
 
 
 def strict_iob2_f1(gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]) -> float:
@@ -211,14 +224,14 @@ def decode_iob2(tags: Sequence[str]) -> list[Mention]:
     """The mentions in one sentence's tags, as (first word, word after the last, label), left to right.
 
     A tagger may write what IOB2 does not allow. The repair: an I that does not follow a B or I of its own label
-    opens a mention, as in ``conlleval``.
+    opens a mention, as in ``conlleval``. The ``PIECE_CLASSES`` are like O.
 
     Raises:
-        ValueError: a tag is not O, B-label or I-label.
+        ValueError: a tag is none of these, nor O, B-label or I-label.
     """
     mentions: list[Mention] = []
     start, inside = 0, ""
-    for word, tag in enumerate([*tags, "O"]):
+    for word, tag in enumerate([*_of_words(tags), "O"]):
         prefix, label = _parse(tag)
         if prefix == "I" and label == inside:
             continue
@@ -236,13 +249,17 @@ def _parse(tag: str) -> tuple[str, str]:
     return prefix, label
 
 
+def _of_words(tags: Sequence[str]) -> list[str]:
+    return ["O" if tag in PIECE_CLASSES else tag for tag in tags]
+
+
 def _checked(
     gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]
 ) -> tuple[list[list[str]], list[list[str]]]:
-    """The tags as the lists that seqeval asks for."""
+    """The tags as the lists that seqeval asks for, ``PIECE_CLASSES`` among the predicted ones as O."""
     if not gold_tags:
         raise ValueError("expected at least one tagged sentence, found none")
-    gold, predicted = [list(tags) for tags in gold_tags], [list(tags) for tags in predicted_tags]
+    gold, predicted = [list(tags) for tags in gold_tags], [_of_words(tags) for tags in predicted_tags]
     if [len(tags) for tags in gold] != [len(tags) for tags in predicted]:
         raise ValueError(
             f"expected a predicted tag for each gold tag, found {sum(map(len, predicted))} in {len(predicted)} "

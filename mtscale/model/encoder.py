@@ -142,6 +142,11 @@ def load_encoder(
     return model, report
 
 
+def longest_input(name: str) -> int:
+    """The most pieces that an encoder has positions for, 512 at most."""
+    return min(512, int(getattr(AutoConfig.from_pretrained(locate(name)), "max_position_embeddings", 512)))
+
+
 def take_pooler(encoder: PreTrainedModel) -> nn.Module | None:
     """Take the [CLS] pooler out of the encoder, so that tagging neither computes nor moves it; None if it has none."""
     pooler = getattr(encoder, "pooler", None)

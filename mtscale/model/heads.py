@@ -8,16 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtscale.metrics.spans import PIECE_CLASSES
+from mtscale.model.dropout import drop
 from mtscale.tasks import Kind, Task
 
 INITIAL_STD = 0.02
 
 
-def num_outputs(task: Task) -> int:
-    """Outputs of a head: 1 score, a logit per class, or a logit per IOB2 class."""
+def num_outputs(task: Task, *, piece_classes: bool = False) -> int:
+    """Outputs of a head: 1 score, a logit per class, or a logit per IOB2 class.
+
+    With ``piece_classes`` also one for each of ``metrics.spans.PIECE_CLASSES``.
+    """
     if task.kind is Kind.SIMILARITY:
         return 1
-    return 2 * len(task.labels) + 1 if task.kind is Kind.TAGGING else len(task.labels)
+    if task.kind is Kind.TAGGING:
+        return 2 * len(task.labels) + 1 + (len(PIECE_CLASSES) if piece_classes else 0)
+    return len(task.labels)
 
 
 class Head(nn.Module):
@@ -31,6 +38,8 @@ class Head(nn.Module):
 
     Weights are drawn from N(0, 0.02) as in the authors' code, from a generator of their own: the draw depends on the
     seed and the task's name alone, not on which other tasks are trained beside it.
+
+    ``piece_classes``: see ``num_outputs``.
     """
 
     def __init__(
@@ -42,11 +51,12 @@ class Head(nn.Module):
         bias: float = 0.0,
         *,
         learned_weight: bool = False,
+        piece_classes: bool = False,
     ) -> None:
         super().__init__()
         self._kind, self._loss_weight = task.kind, task.loss_weight
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(hidden_size, num_outputs(task))
+        self.output = nn.Linear(hidden_size, num_outputs(task, piece_classes=piece_classes))
         generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(task.name.encode()))
         with torch.no_grad():
             self.output.weight.normal_(0.0, INITIAL_STD, generator=generator)
@@ -54,9 +64,17 @@ class Head(nn.Module):
         # One dimension, so that the optimizer takes it for what is not decayed.
         self.log_variance = nn.Parameter(torch.zeros(1)) if learned_weight else None
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(N, hidden_size) -> (N, outputs)."""
-        logits: Tensor = self.output(self.dropout(hidden))
+    def forward(self, hidden: Tensor, example: Tensor | None = None, examples: int = 0) -> Tensor:
+        """(N, hidden_size) -> (N, outputs).
+
+        With ``example`` (N), which of so many ``examples`` each is of, dropout has one mask for each example.
+        """
+        if example is None or not self.training:
+            dropped: Tensor = self.dropout(hidden)
+        else:
+            masks = drop(hidden.new_ones(examples, hidden.shape[-1]), self.dropout.p)
+            dropped = hidden * masks[example]
+        logits: Tensor = self.output(dropped)
         return logits
 
     def objective(self, loss: Tensor, share: float) -> Tensor:

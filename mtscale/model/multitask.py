@@ -21,6 +21,9 @@ class MultiTaskModel(TrainableModel):
     [CLS] heads read the encoder's own tanh pooler where the architecture has one, as BERT and the authors' code do;
     tagging heads read the last layer at the first piece of each word. ``mean_scores`` holds the mean training score of
     each similarity task. With ``learned_weights`` each head learns the weight of its loss.
+
+    ``piece_classes``: tagging heads have the classes of pieces too. ``dropout_per_example``: the dropout of tagging
+    heads has one mask for all pieces of an example.
     """
 
     def __init__(
@@ -32,12 +35,15 @@ class MultiTaskModel(TrainableModel):
         mean_scores: Mapping[str, float],
         *,
         learned_weights: bool = False,
+        piece_classes: bool = False,
+        dropout_per_example: bool = False,
     ) -> None:
         super().__init__()
         self.tasks = {task.name: task for task in tasks}
         self.pooler = take_pooler(encoder)
         self.encoder = encoder
         self._reader = PieceReader(encoder)
+        self._dropout_per_example = dropout_per_example
         hidden_size: int = encoder.config.hidden_size
         # A submodule may not bear the name of an attribute of ModuleDict ("type", "keys"), hence the ending.
         self.heads = nn.ModuleDict(
@@ -49,6 +55,7 @@ class MultiTaskModel(TrainableModel):
                     seed,
                     mean_scores.get(task.name, 0.0),
                     learned_weight=learned_weights,
+                    piece_classes=piece_classes,
                 )
                 for task in tasks
             }
@@ -59,7 +66,8 @@ class MultiTaskModel(TrainableModel):
         hidden = self._reader(input_ids, token_type_ids, layout, read)
         if self.pooler is not None and self.uses_pooler(task):
             hidden = self.pooler(hidden.unsqueeze(1))
-        logits: Tensor = self.head(task)(hidden)
+        shares_masks = self._dropout_per_example and self.tasks[task].kind is Kind.TAGGING
+        logits: Tensor = self.head(task)(hidden, layout.row_of(read) if shares_masks else None, layout.rows)
         return logits
 
     def head(self, task: str) -> Head:

@@ -50,6 +50,10 @@ class Layout:
         """(P): the position of each piece in its row."""
         return self.cells % self.longest
 
+    def row_of(self, places: Tensor) -> Tensor:
+        """(N): the row that each of the pieces at ``places`` is in."""
+        return self.cells[places] // self.longest
+
     @property
     def mask(self) -> Tensor:
         """(B, L): True at pieces, False at padding."""

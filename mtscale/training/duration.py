@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -70,6 +70,12 @@ def work_of(counts: Mapping[str, int], epochs: int, batch_size: int, splits: Spl
     once = sum(_pieces(splits[task]["test"]) for task in counts) if chosen_on == "dev" else 0
     total = sum(trained.values())
     return Work(epochs * total, epochs * every_epoch + once, epochs * steps, total / (steps * batch_size))
+
+
+def with_affinities(work: Work, every: int, tasks: int, batch_size: int) -> Work:
+    """The work with the affinities of so many tasks sampled after each ``every`` steps (``training.affinity``)."""
+    pieces = work.steps // every * tasks * batch_size * work.mean_length
+    return replace(work, trained=work.trained + pieces, predicted=work.predicted + (tasks - 1) * pieces)
 
 
 def seconds(

@@ -19,6 +19,7 @@ from torch import Tensor
 from mtscale.ds_config import ResolvedDsConfig
 from mtscale.inputs.batches import Batch
 from mtscale.model.trainable import TrainableModel
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.training.distributed import Ranks
 from mtscale.training.optimizer import LinearSchedule, activate, build_optimizer
 
@@ -64,13 +65,16 @@ class Engine:
         steps: int,
         ranks: Ranks,
         device: torch.device,
+        procedure: PaperSettings = CLEAN_PROCEDURE,
     ) -> None:
         self.model = model
         self.resolved = resolved
         self.ranks = ranks
         self.device = device
         self._clip = settings.clip
-        self._schedule = LinearSchedule(settings.learning_rate, steps, settings.warmup)
+        jumps = procedure.after_warmup == "jump"
+        self._schedule = LinearSchedule(settings.learning_rate, steps, settings.warmup, jumps)
+        self._carry_idle = procedure.idle_heads == "zero_grad"
         # Stage 0 in fp32 or autocast uses the client optimizer itself and reports no norm; the loop wants the norm,
         # so it is computed and clipped here once. ZeRO and the 16-bit wrappers do both on their own.
         self._clips_here = resolved.zero_stage == 0
@@ -93,7 +97,7 @@ class Engine:
         ``terms`` is the global number of loss terms; a slice whose labels are None stands for an empty one and
         contributes zero. The gradients are those of the head's ``objective``; the loss returned is without weight.
         """
-        activate(self._optimizer, self.model, (task,))
+        activate(self._optimizer, self.model, (task,), carry_idle=self._carry_idle)
         learning_rate = self._schedule.at(step)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
@@ -131,7 +135,7 @@ class Engine:
     def _skip_update(self) -> None:
         """Make the coming optimizer step a no-op for every group: a non-finite update must not reach the weights."""
         for group in self._optimizer.param_groups:
-            group["active"] = False
+            group["active"] = group["carried"] = False
 
     def _forward(self, task: str, batch: Batch) -> Tensor:
         logits: Tensor = self._engine(task, batch.input_ids, batch.token_type_ids, batch.layout, batch.read)

@@ -63,6 +63,10 @@ def _describe_run(
     counts = schedule.counts(1)
     chosen_on = names.chosen_on(job.recipe.protocol)
     work = duration.work_of(counts, settings.epochs, settings.batch_size, splits, chosen_on=chosen_on)
+    gradients = 0
+    if settings.affinity_every is not None and len(member.tasks) > 1:
+        work = duration.with_affinities(work, settings.affinity_every, len(member.tasks), settings.batch_size)
+        gradients = len(member.tasks)
     longest = longest_slice([splits[task.name]["train"].lengths for task in member.tasks], resolved.micro_batch)
     return {
         **_facts(job, member, resolved, world_size),
@@ -71,7 +75,7 @@ def _describe_run(
         "steps": per_epoch * settings.epochs,
         "steps_by_task": {epoch: schedule.counts(epoch) for epoch in sorted({1, settings.epochs})},
         "batch_size": settings.batch_size,
-        "memory_gib": round(memory_gib(config, resolved, world_size, longest), 2),
+        "memory_gib": round(memory_gib(config, resolved, world_size, longest, gradients), 2),
         "seconds": _seconds(job, work, config, size_of(config), resolved, world_size),
     }
 
@@ -151,13 +155,16 @@ def longest_slice(lengths: Sequence[np.ndarray[Any, Any]], micro_batch: int) -> 
     return max(int(of_task.max()) * min(micro_batch, len(of_task)) for of_task in lengths)
 
 
-def memory_gib(config: PretrainedConfig, resolved: ResolvedDsConfig, world_size: int, slice_pieces: int) -> float:
+def memory_gib(
+    config: PretrainedConfig, resolved: ResolvedDsConfig, world_size: int, slice_pieces: int, gradients: int = 0
+) -> float:
     """Estimated peak memory of one rank in GiB: libraries, weights with optimizer, activations.
 
     Weights: float32 weight, gradient and two Adamax moments, 16 bytes a parameter; with fp16 or bf16 and ZeRO, 2 + 2
     bytes and the 12 of the float32 copy and moments divided by the ranks. Activations: 34 h + 5 a L bytes a piece and
-    layer in 16 bit, twice that in float32 (Korthikanti et al. 2022, arXiv:2205.05198, equation 2). An estimate: it has
-    been within a factor of 2 of what was measured.
+    layer in 16 bit, twice that in float32 (Korthikanti et al. 2022, arXiv:2205.05198, equation 2). Where affinities are
+    sampled, so many ``gradients`` and one or two copies in float32. An estimate: it has been within a factor of 2 of
+    what was measured.
     """
     parameters = size_of(config).parameters
     if resolved.precision in ("fp16", "bf16"):
@@ -165,6 +172,8 @@ def memory_gib(config: PretrainedConfig, resolved: ResolvedDsConfig, world_size:
     else:
         state = parameters * (8 + 8 / (world_size if resolved.zero_stage else 1))
     width = 1 if resolved.precision != "fp32" else 2
+    if gradients:
+        state += parameters * 4 * (gradients + (2 if resolved.precision in ("fp16", "bf16") else 1))
     length = min(config.max_position_embeddings, 128)
     per_piece = 34 * config.hidden_size + 5 * config.num_attention_heads * length
     activations = slice_pieces * config.num_hidden_layers * per_piece * width

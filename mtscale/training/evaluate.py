@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mtscale.corpora.tags import iob2_classes
 from mtscale.inputs.batches import collate
 from mtscale.inputs.cache import EncodedSplit
-from mtscale.metrics.spans import decode_iob2
+from mtscale.metrics.spans import PIECE_CLASSES, decode_iob2
 from mtscale.predictions import Prediction
 from mtscale.tasks import Kind, Task
 from mtscale.training.distributed import Ranks, gather
@@ -40,7 +40,7 @@ def _predict_rows(
     order = np.argsort(-split.lengths, kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     for rows in batches[ranks.rank :: ranks.world_size]:
-        batch = collate(split.rows, rows, split.task.kind).to(engine.device)
+        batch = collate(split.rows, rows, split.task.kind, labelled=False).to(engine.device)
         logits = engine.predict(split.task.name, batch).cpu()
         facts = split.rows[rows]
         yield from zip(rows.tolist(), _decode(split.task, logits, facts), strict=True)
@@ -62,7 +62,7 @@ def _decode(task: Task, logits: torch.Tensor, facts: dict[str, list[Any]]) -> It
                 probabilities=[round(float(value), 6) for value in probabilities[row]],
             )
         return
-    classes = iob2_classes(task.labels)
+    classes = [*iob2_classes(task.labels), *PIECE_CLASSES]
     best = probabilities.max(axis=-1)
     first = 0
     for row, starts in enumerate(facts["starts"]):

@@ -29,12 +29,14 @@ from mtscale.metrics.scoring import TaskScore, macro_score
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.predictions import Prediction, store
 from mtscale.pretraining.text import PretrainText
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.recipe import Protocol, StageName
 from mtscale.recipe_sections import StageSettings
 from mtscale.runs import RunDirectory, write_atomically
 from mtscale.tasks import Task
 from mtscale.tracking.figures import confusion_figure
 from mtscale.training import checkpoint, looks
+from mtscale.training.affinity import AffinityProbe
 from mtscale.training.checkpoint import LoopState
 from mtscale.training.distributed import Ranks, barrier, broadcast
 from mtscale.training.engine import Engine
@@ -61,6 +63,7 @@ class RunPlan:
     encoder: str
     protocol: Protocol
     resolved: ResolvedDsConfig
+    procedure: PaperSettings = CLEAN_PROCEDURE
 
     @property
     def chosen_on(self) -> SplitName:
@@ -110,8 +113,14 @@ class Loop(StepLoop):
         self.schedule = schedule_of(plan.tasks, plan.settings, plan.seed, around.splits)
         self.steps_per_epoch = self.schedule.steps_per_epoch
         super().__init__(folder, journal, around.ranks, self.steps_per_epoch * plan.settings.epochs)
-        self.engine = Engine(model, plan.settings, plan.resolved, self.steps, around.ranks, around.device)
+        self.engine = Engine(
+            model, plan.settings, plan.resolved, self.steps, around.ranks, around.device, plan.procedure
+        )
         self.state = LoopState()
+        train = {task.name: around.splits[task.name]["train"] for task in plan.tasks}
+        self._affinity = AffinityProbe(
+            model, train, self.schedule, plan.settings, plan.resolved, around.ranks, around.device
+        )
         self._gold: dict[tuple[str, SplitName], Gold] = {}
 
     def resume(self) -> None:
@@ -148,6 +157,9 @@ class Loop(StepLoop):
             if self._is_asked_to_stop(self.around.stop, self.around.device, epoch):
                 return False
             self._step(scheduled, epoch)
+            if self._affinity.is_due(self.state.step):
+                values = self._affinity.measure(self.state.step)
+                self.journal.log("affinity", self.state.step, epoch, values)
         return True
 
     def _step(self, scheduled: ScheduledBatch, epoch: int) -> None:

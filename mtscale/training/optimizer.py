@@ -2,7 +2,8 @@
 
 DeepSpeed hands the optimizer zero gradients for parameters that a step did not touch, and Adamax moves a weight on a
 zero gradient (its momentum runs on). The paper's algorithm updates the shared layers and the heads of the step's own
-tasks, so the groups of idle heads are skipped and stay bit-identical.
+tasks, so the groups of idle heads are skipped and stay bit-identical. The authors' code moves them so: on request they
+are carried on, from the first step that trained them.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ CHUNK = 2**19
 class TaskAdamax(torch.optim.Adamax):
     """``torch.optim.Adamax`` with decoupled weight decay, skipping groups whose ``active`` is False.
 
-    Under ZeRO, DeepSpeed calls ``step`` once per group with ``param_groups`` set to that group alone.
+    A ``carried`` group that has been moved before is moved as by a gradient of zero. Under ZeRO, DeepSpeed calls
+    ``step`` once per group with ``param_groups`` set to that group alone.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of the active groups."""
+        """One update of the active groups, and of the carried ones."""
         groups = self.param_groups
-        active = [group for group in groups if group["active"]]
+        active = [group for group in groups if group["active"] or self._carry(group)]
         for group in active:
             touched = [parameter for parameter in group["params"] if parameter.grad is not None]
             if group["decay"] and touched:
@@ -40,6 +42,18 @@ class TaskAdamax(torch.optim.Adamax):
             return super().step(closure) if active else None
         finally:
             self.param_groups = groups
+
+    def _carry(self, group: dict[str, Any]) -> bool:
+        """Whether a group is to be carried on; its gradients are then zero.
+
+        What has been moved has moments, and they are saved with it: nothing else must be remembered for a resume.
+        """
+        if not group["carried"] or not any(self.state.get(parameter) for parameter in group["params"]):
+            return False
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return True
 
     def _init_group(self, group: dict[str, Any], *columns: list[Tensor]) -> bool:
         """Fill the columns weight, gradient, first moment, norm and step: on a CPU in chunks of large weights."""
@@ -70,27 +84,42 @@ def build_optimizer(model: TrainableModel, learning_rate: float, weight_decay: f
             (0.0, [parameter for parameter in parameters if parameter.ndim <= 1]),
         ):
             if members:
-                groups.append({"params": members, "owner": owner, "decay": decay, "active": owner == ENCODER})
+                flags = {"active": owner == ENCODER, "carried": False}
+                groups.append({"params": members, "owner": owner, "decay": decay, **flags})
     return TaskAdamax(groups, lr=learning_rate)
 
 
-def activate(optimizer: torch.optim.Optimizer, model: TrainableModel, tasks: Collection[str]) -> None:
-    """Mark the groups that a step on these tasks moves: the encoder, their heads, and the pooler if one reads it."""
+def activate(
+    optimizer: torch.optim.Optimizer, model: TrainableModel, tasks: Collection[str], *, carry_idle: bool = False
+) -> None:
+    """Mark the groups that a step on these tasks moves: the encoder, their heads, and the pooler if one reads it.
+
+    With ``carry_idle`` the others are marked to be carried on.
+    """
     owners = {ENCODER}.union(*(model.moved_by(task) for task in tasks))
     for group in optimizer.param_groups:
         group["active"] = group["owner"] in owners
+        group["carried"] = carry_idle and not group["active"]
 
 
 @dataclass(frozen=True)
 class LinearSchedule:
-    """Linear warm-up from 0 over a share of the steps, then linear decay to 0 (section 4.2 of the paper)."""
+    """Linear warm-up from 0 over a share of the steps, then linear decay to 0 (section 4.2 of the paper).
+
+    With ``jumps`` as the authors' code has it: the decay is that from the first step on, to which the rate jumps when
+    the warm-up has reached the peak.
+    """
 
     peak: float
     steps: int
     warmup: float
+    jumps: bool = False
 
     def at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0. The first step already moves; the last one too."""
+        """The learning rate of a step, counted from 0. Unless the rate jumps, the first step moves already."""
+        if self.jumps:
+            done = step / self.steps
+            return self.peak * (done / self.warmup if done < self.warmup else 1 - done)
         warmup_steps = round(self.steps * self.warmup)
         if step < warmup_steps:
             return self.peak * (step + 1) / (warmup_steps + 1)

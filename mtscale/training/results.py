@@ -74,6 +74,7 @@ def plan_text(plan: dict[str, Any]) -> str:
             str(counts["truncated_pieces"]),
             str(counts["arguments_cut_off"]),
             str(counts["sentences_cut"]),
+            str(counts["rows_dropped"]),
             str(counts["mentions_cut"]),
             str(counts["mentions_off_word_bounds"] + counts["mentions_overlapped"]),
         ]
@@ -82,11 +83,12 @@ def plan_text(plan: dict[str, Any]) -> str:
     ]
     parts = [runs] if plan["text"] is None else [runs, _text_table(plan["text"])]
     header = ["task", "split", "examples", "inputs", "pieces", "longest", "truncated", "pieces cut", "arguments cut"]
-    tasks = table([*header, "sentences cut", "mentions cut", "mentions unfit"], task_rows)
+    tasks = table([*header, "sentences cut", "dropped", "mentions cut", "mentions unfit"], task_rows)
     note = (
         "examples: sentences or pairs; inputs: what the encoder reads; pieces: mean word pieces of an input;\n"
-        "sentences cut: into sub-sentences of at most 30 words; mentions cut: by such a cut; mentions unfit: not on\n"
-        "word boundaries, or overlapping another. Counts of mentions are not made on test, whose labels are sealed."
+        "sentences cut: into sub-sentences of at most 30 words; dropped: inputs too long to be trained on (protocol\n"
+        "paper); mentions cut: by such a cut; mentions unfit: not on word boundaries, or overlapping another. Counts\n"
+        "of mentions are not made on test, whose labels are sealed."
     )
     guess = "\ntime: a guess, since the estimate was tried on CPUs only" if plan["seconds_are_a_guess"] else ""
     if plan["tasks"]:

@@ -22,7 +22,7 @@ from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.errors import EXIT_FINISHED, EXIT_STOPPED, ConfigError, MtscaleError
 from mtscale.inputs.cache import EncodedSplit, join_splits, open_split
 from mtscale.inputs.encode import PieceVocabulary
-from mtscale.model.encoder import load_encoder, load_tokenizer
+from mtscale.model.encoder import load_encoder, load_tokenizer, longest_input
 from mtscale.model.masked import mark
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.pretraining.text import open_text
@@ -100,10 +100,11 @@ def encode_tasks(
 ) -> Splits:
     """Every split of every task, from the cache or encoded now. The ``paper`` protocol trains on train and dev."""
     vocabulary = PieceVocabulary.of(tokenizer)
+    longest = longest_input(recipe.encoder.name)
     encoded: dict[str, dict[SplitName, EncodedSplit]] = {}
     for task in tasks:
         splits = {
-            split: open_split(task, split, data_root, vocabulary, recipe.encoder.max_pieces, recipe.cut)
+            split: open_split(task, split, data_root, vocabulary, recipe.encoder.max_pieces, recipe.procedure, longest)
             for split in SPLITS
         }
         if recipe.protocol == "paper":
@@ -266,8 +267,10 @@ def _loop(job: Job, plan: RunPlan, run: RunDirectory, around: Surroundings, jour
         plan.tasks,
         plan.settings.head_dropout,
         plan.seed,
-        mean_scores(plan.tasks, around.splits),
+        mean_scores(plan.tasks, around.splits) if plan.procedure.similarity_bias == "mean_score" else {},
         learned_weights=plan.settings.loss_weights == "uncertainty",
+        piece_classes=plan.procedure.tag_classes == "pieces",
+        dropout_per_example=plan.procedure.tagging_dropout == "per_example",
     )
     # Dropout differs between ranks; everything drawn before is the same on all.
     torch.manual_seed((plan.seed << 20) + ranks.rank)
@@ -305,6 +308,7 @@ def _plan(job: Job, member: Member, around: Surroundings) -> RunPlan:
         encoder=encoder,
         protocol=job.recipe.protocol,
         resolved=job.resolved(member.stage, around.ranks.world_size),
+        procedure=job.recipe.procedure,
     )
 
 
@@ -334,6 +338,7 @@ def _params(job: Job, plan: RunPlan) -> dict[str, Param]:
         "batch.composition": settings.batches,
         "mixing": settings.mixing,
         "loss_weights": settings.loss_weights,
+        **({f"paper.{name}": value for name, value in plan.procedure} if plan.protocol == "paper" else {}),
         "ds.zero": resolved.zero_stage,
         "ds.precision": resolved.precision,
         "ds.config": job.ds_config_path.name,
