@@ -199,10 +199,11 @@ def _interval(low: float, high: float) -> str:
 def _notes(compared: _Compared) -> list[str]:
     """What has to be said with the numbers."""
     lines = [f"{len(compared.differences)} comparisons. {RULE}."]
-    few = sorted({one.difference.comparison.seeds for _, one in compared.differences if one.difference.label})
-    if few:
-        label = next(one.difference.label for _, one in compared.differences if one.difference.label)
-        lines.append(f"{label}: with {few[0]} a model, other seeds may say otherwise")
+    labels: dict[str, list[str]] = {}
+    for place, one in compared.differences:
+        if one.difference.label:
+            labels.setdefault(one.difference.label, []).append(f"{_letter(place)} {one.difference.task}")
+    lines += [f"{label}: {', '.join(owners)}" for label, owners in labels.items()]
     if looked := _looks(compared):
         lines.append("looks at test: " + ", ".join(f"{task} {count}" for task, count in looked.items()))
     return lines
