@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_FINISHED
 
 
-def _distinct(runs: Any) -> list[RunDirectory]:
+def _distinct(runs: Iterable[RunDirectory]) -> list[RunDirectory]:
     """Each run once, however often and by whatever name it was given."""
     return list({run.record.id: run for run in runs}.values())
 
