@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtscale.metrics.significance import Additive, correlation, ratio_mean
+from mtscale.metrics.significance import PEARSON, RATIOS, Additive
 
 Array = NDArray[np.float64]
 MetricName = Literal["f1", "accuracy", "pearson"]
@@ -78,8 +78,8 @@ def _pearson(
 
 def samples(metric: MetricName, drawn: tuple[Array, Array]) -> tuple[Additive, Additive]:
     """What was drawn, as the statistics take it."""
-    score = correlation if metric == "pearson" else ratio_mean
-    return Additive(drawn[0], score), Additive(drawn[1], score)
+    measure = PEARSON if metric == "pearson" else RATIOS
+    return Additive(drawn[0], measure), Additive(drawn[1], measure)
 
 
 @cache

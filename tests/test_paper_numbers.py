@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
@@ -59,6 +60,28 @@ def test_table_6_repeats_single_task_rows(number: int, stage: str) -> None:
     (name,) = {cell.model for cell in PAPER.tables[number].cells if cell.stage == stage}
     for task in PAPER.tables[number].tasks:
         assert PAPER.tables[number].cell(name, task).value == PAPER.tables[6].cell(name, task).value
+
+
+# sha256 of the numbers in the order and spelling in which the paper's text (arXiv:2005.02799v1) prints them, separated
+# by blanks: computed from that text, of the lines before each caption that are a number and nothing else.
+DIGESTS = {
+    1: "df5065dce8bb267f",
+    2: "b4eed85b8b50fbc8",
+    3: "756321521629d2d7",
+    4: "4d1a50959a058d93",
+    5: "020cd497f1d66b1b",
+    6: "927fb7ecdcf5c284",
+}
+
+
+def test_every_number_is_the_papers() -> None:
+    printed = {1: [f"{count:,}" for size in PAPER.sizes for count in (size.train, size.dev, size.test)]}
+    for number, table in PAPER.tables.items():
+        rows = list(dict.fromkeys(cell.row for cell in table.cells))
+        cells = sorted(table.cells, key=lambda cell: rows.index(cell.row))
+        printed[number] = [f"{cell.value:.3f}" for cell in cells]
+    found = {number: hashlib.sha256(" ".join(cells).encode()).hexdigest()[:16] for number, cells in printed.items()}
+    assert found == DIGESTS
 
 
 def test_rows_and_columns_are_as_printed() -> None:

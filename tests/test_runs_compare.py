@@ -12,9 +12,10 @@ import pytest
 
 from mtscale import cli, judge
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, EXIT_REFUSED, ConfigError
-from mtscale.metrics.significance import holm
+from mtscale.metrics.significance import Comparison, holm
 from mtscale.predictions import load
 from mtscale.runs import RunDirectory
+from mtscale.study.differences import Adjusted, Difference
 from mtscale.study.models import Comparer, Model
 from mtscale.tasks import SAMPLE_TASKS, TASKS
 from mtscale.training import looks
@@ -88,6 +89,18 @@ def test_seeds_are_folded_and_scores_are_the_judges(runs: Runs, capsys: pytest.C
     assert found["settings"] == {"name": ["weak", "strong"], "refine.epochs": ["3", "9"]}
 
 
+def test_verdicts_follow_the_adjusted_interval(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(runs, capsys, "strong1", "strong2", "weak1", "weak2", "--split", "test")
+    assert [row["adjusted"]["verdict"] for row in found["differences"]] == ["loss", "loss"]
+    assert all(row["adjusted"]["high"] < 0 for row in found["differences"])
+    found = as_json(runs, capsys, "weak1", "single-cdr-relation-2", "--task", "cdr-relation")
+    (row,) = found["differences"]
+    assert row["adjusted"]["low"] < 0 < row["adjusted"]["high"]
+    assert row["adjusted"]["verdict"] == "unclear"
+    few = Comparison(0.5, 0.01, 8.0, 0.01, 9, 5)
+    assert Adjusted(Difference("t", "f1", "test", 0.1, 0.1, 0.6, 0.1, few), 0.4, 0.6, 0.01).verdict == "unclear"
+
+
 def test_a_baseline_may_have_a_run_a_task(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     singles = [name for name in runs if name.startswith("single")]
     found = as_json(runs, capsys, "strong1", "strong2", "--baseline", *singles, "--split", "test")
@@ -120,9 +133,9 @@ def test_it_prints_numbers_and_what_goes_with_them(runs: Runs, capsys: pytest.Ca
         assert shown in row
     assert row.endswith("gain")
     assert "macro average" in out
-    assert "conditional on these seeds: with 2 a model" in out
+    assert "conditional on these seeds: B cdr-disease, B cdr-relation" in out
     assert "looks at test: cdr-disease 2, cdr-relation 0" in out
-    assert "2 comparisons. gain (loss): the adjusted interval" in out
+    assert "2 comparisons. gain (loss): the adjusted interval, of at least 10 clusters, lies" in out
     assert (root / looks.TEST_LOOKS).read_text(encoding="utf-8") == lines, "scored again, not looked at again"
     (root / looks.TEST_LOOKS).unlink()
 

@@ -16,6 +16,7 @@ from mtscale.metrics import significance
 from mtscale.metrics.counts import Counts
 from mtscale.metrics.regression import pearson, spearman
 from mtscale.metrics.significance import (
+    RATIOS,
     Additive,
     Comparison,
     Ranked,
@@ -58,7 +59,7 @@ def additive(counts: Sequence[Sequence[Sequence[Counts]]]) -> Additive:
         ]
         for seed in counts
     ]
-    return Additive(np.array(rows, dtype=np.float64), ratio_mean)
+    return Additive(np.array(rows, dtype=np.float64), RATIOS)
 
 
 def test_ratios_are_the_f1_of_the_summed_counts() -> None:
@@ -113,7 +114,7 @@ def test_the_standard_error_is_that_of_leaving_each_cluster_out(metric: str) -> 
 
     def difference(kept: Sequence[int]) -> float:
         one, two = (
-            np.mean([sample.score(seed[kept].sum(axis=0)) for seed in sample.statistics])
+            np.mean([sample.measure.score(seed[kept].sum(axis=0)) for seed in sample.statistics])
             for sample in (baseline, other)
         )
         return float(two - one)
@@ -130,7 +131,7 @@ def test_for_a_mean_of_equal_clusters_the_interval_is_students() -> None:
     """Accuracy with one example a cluster: the difference is a mean of independent values."""
     source = np.random.default_rng(3)
     values = source.random((2, 50))
-    baseline, other = (Additive(np.stack([one, np.ones(50)], axis=-1)[None], ratio_mean) for one in values)
+    baseline, other = (Additive(np.stack([one, np.ones(50)], axis=-1)[None], RATIOS) for one in values)
     found = compare(baseline, other, draws=10)
     gains = values[1] - values[0]
     assert found.error == pytest.approx(stats.sem(gains))
@@ -150,7 +151,7 @@ def test_p_is_that_of_all_swaps(metric: str) -> None:
         for seed in range(baseline.seeds):
             for side, (own, foreign) in enumerate(((baseline, other), (other, baseline))):
                 rows = [(foreign if swapped else own).statistics[seed, cluster] for cluster, swapped in enumerate(swap)]
-                sides[side].append(float(own.score(np.sum(rows, axis=0))))
+                sides[side].append(float(own.measure.score(np.sum(rows, axis=0))))
         return sum(sides[1]) / baseline.seeds - sum(sides[0]) / baseline.seeds
 
     observed = abs(difference([False] * 12))
@@ -162,7 +163,7 @@ def test_p_is_that_of_all_swaps(metric: str) -> None:
 def test_p_agrees_with_scipy_on_cluster_means() -> None:
     source = np.random.default_rng(11)
     values = source.random((2, 60)) + np.array([[0.0], [0.1]])
-    baseline, other = (Additive(np.stack([one, np.ones(60)], axis=-1)[None], ratio_mean) for one in values)
+    baseline, other = (Additive(np.stack([one, np.ones(60)], axis=-1)[None], RATIOS) for one in values)
     theirs = stats.permutation_test(
         (values[1], values[0]),
         lambda one, two, axis: np.mean(one - two, axis=axis),
@@ -186,15 +187,30 @@ def test_few_clusters_that_differ_widen_the_interval() -> None:
     sums = np.stack([np.zeros(300), np.ones(300)], axis=-1)[None]
     better = sums.copy()
     better[0, :4, 0] = 1
-    found = compare(Additive(sums, ratio_mean), Additive(better, ratio_mean))
+    found = compare(Additive(sums, RATIOS), Additive(better, RATIOS))
     assert found.degrees < 10
     assert found.interval()[0] < 0 < found.interval()[1]
     assert found.p == pytest.approx(2 / 16, abs=0.02)
 
 
+def test_a_cluster_that_is_most_of_the_test_set_leaves_little_to_learn_from() -> None:
+    """One cluster of half the examples that gains as the others do in the mean: not even four effective clusters."""
+    sums = np.stack([np.tile([4.0, 5.0, 6.0], 10), np.full(30, 10.0)], axis=-1)
+    sums[0] = 150, 290
+    better = sums.copy()
+    better[:, 0] += np.tile([1.0, 2.0], 15)
+    better[0, 0] = sums[0, 0] + 0.15 * 290
+    found = compare(Additive(sums[None], RATIOS), Additive(better[None], RATIOS))
+    sizes = sums[:, 1]
+    assert found.degrees == pytest.approx(sizes.sum() ** 2 / (sizes**2).sum() - 1)
+    assert found.degrees < 3
+    alike = compare(Additive(sums[None, 1:], RATIOS), Additive(better[None, 1:], RATIOS))
+    assert alike.degrees == pytest.approx(28)
+
+
 def test_the_result_does_not_depend_on_chance_or_on_the_order_of_seeds() -> None:
     baseline, other = drawn("f1")
-    turned = [Additive(one.statistics[::-1], one.score) for one in (baseline, other)]
+    turned = [Additive(one.statistics[::-1], one.measure) for one in (baseline, other)]
     assert compare(baseline, other) == compare(baseline, other)
     assert compare(*turned).p == compare(baseline, other).p
     assert compare(*turned).error == pytest.approx(compare(baseline, other).error)
@@ -257,6 +273,7 @@ def test_adjusted_intervals_hold_together() -> None:
 def test_few_seeds_are_said() -> None:
     few, many = (Comparison(0.1, 0.1, 9, 0.5, 10, seeds) for seeds in (4, 5))
     assert (few.label, many.label) == ("conditional on these seeds", "")
+    assert Comparison(0.1, 0.1, 9, 0.5, 9, 1).label == f"{few.label}; fewer than 10 clusters: nothing can be concluded"
     assert mean_and_deviation([0.5]) == (0.5, None)
     assert mean_and_deviation([0.5, 0.7]) == pytest.approx((0.6, 0.02**0.5))
 
@@ -270,6 +287,6 @@ def test_few_seeds_are_said() -> None:
     ],
 )
 def test_what_cannot_be_compared_is_refused(one: np.ndarray, other: np.ndarray, message: str) -> None:
-    samples: list[Sample] = [Additive(one, ratio_mean), Additive(other, ratio_mean)]
+    samples: list[Sample] = [Additive(one, RATIOS), Additive(other, RATIOS)]
     with pytest.raises(ValueError, match=message):
         compare(*samples)

@@ -11,22 +11,30 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Score = Callable[[Array], Array]
-
 ALPHA = 0.05
 RANDOMIZATIONS = 10_000
 FEW_SEEDS = 5
 CONDITIONAL = "conditional on these seeds"
+# As few as the simulation of docs/statistics.md goes down to.
+FEW_CLUSTERS = 10
+TOO_FEW_CLUSTERS = f"fewer than {FEW_CLUSTERS} clusters: nothing can be concluded"
 
 # Of a variance of standardized values: below it they differ by rounding only.
 _ROUNDING = 1e-12
 _CELLS_AT_ONCE = 1_000_000
+
+
+class Measure(NamedTuple):
+    """A score of sums, (..., width) -> (...), and how much of the test set the sums are of, in any unit."""
+
+    score: Callable[[Array], Array]
+    size: Callable[[Array], Array]
 
 
 class Sample(Protocol):
@@ -49,10 +57,10 @@ class Sample(Protocol):
 
 @dataclass(frozen=True)
 class Additive:
-    """A score that is a function of sums: ``statistics`` (seeds, clusters, width), ``score`` (..., width) -> (...)."""
+    """A score that is a function of sums: ``statistics`` (seeds, clusters, width), and the ``measure`` of them."""
 
     statistics: Array
-    score: Score
+    measure: Measure
 
     @property
     def clusters(self) -> int:
@@ -66,7 +74,7 @@ class Additive:
 
     def scores(self, weights: Array) -> Array:
         """As ``Sample``."""
-        return self.score(np.tensordot(weights, self.statistics, axes=(1, 1)))
+        return self.measure.score(np.tensordot(weights, self.statistics, axes=(1, 1)))
 
     def additive(self) -> Additive:
         """As ``Sample``."""
@@ -133,6 +141,15 @@ def correlation(totals: Array) -> Array:
     return np.where(varies, np.clip((xy / n - x * y / n**2) / below, -1.0, 1.0), 0.0)
 
 
+def _ratio_size(totals: Array) -> Array:
+    below: Array = totals[..., 1::2].sum(axis=-1)
+    return below
+
+
+RATIOS = Measure(ratio_mean, _ratio_size)
+PEARSON = Measure(correlation, lambda totals: totals[..., 0])
+
+
 def moments(x: Array, y: Array) -> Array:
     """What ``correlation`` sums over examples: (...,) and (...,) -> (..., 6), both sides standardized first."""
     x, y = _standardized(x), _standardized(y)
@@ -147,7 +164,7 @@ def pearson_sample(gold: Array, predicted: Array, owners: NDArray[np.intp]) -> A
     sums = np.zeros((len(predicted), int(owners.max()) + 1, 6))
     for seed, values in enumerate(predicted):
         np.add.at(sums[seed], owners, moments(gold, values))
-    return Additive(sums, correlation)
+    return Additive(sums, PEARSON)
 
 
 @dataclass(frozen=True)
@@ -169,9 +186,15 @@ class Comparison:
         return self.difference - half, self.difference + half
 
     @property
+    def has_few_clusters(self) -> bool:
+        """Whether there are fewer clusters than the interval is known to hold for."""
+        return self.clusters < FEW_CLUSTERS
+
+    @property
     def label(self) -> str:
-        """What must be said with the result: few seeds say little about other seeds."""
-        return CONDITIONAL if self.seeds < FEW_SEEDS else ""
+        """What must be said with the result; empty if nothing. Few seeds say little about other seeds."""
+        found = [(self.seeds < FEW_SEEDS, CONDITIONAL), (self.has_few_clusters, TOO_FEW_CLUSTERS)]
+        return "; ".join(label for holds, label in found if holds)
 
 
 def compare(baseline: Sample, other: Sample, *, draws: int = RANDOMIZATIONS, seed: int = 0) -> Comparison:
@@ -200,11 +223,12 @@ def randomization_p(baseline: Additive, other: Additive, *, draws: int = RANDOMI
     """
     one, two = baseline.statistics.sum(axis=1), other.statistics.sum(axis=1)
     gain = other.statistics - baseline.statistics
-    observed = abs(float((other.score(two) - baseline.score(one)).mean()))
+    score = baseline.measure.score
+    observed = abs(float((score(two) - score(one)).mean()))
     reached = 1
     for swapped in _coins(draws, baseline.clusters, seed):
         moved = np.tensordot(swapped, gain, axes=(1, 1))
-        found = (other.score(two - moved) - baseline.score(one + moved)).mean(axis=-1)
+        found = (score(two - moved) - score(one + moved)).mean(axis=-1)
         reached += int((np.abs(found) >= observed - _ROUNDING).sum())
     return reached / (draws + 1)
 
@@ -235,11 +259,7 @@ def _differences(baseline: Sample, other: Sample, weights: Array) -> Array:
 
 
 def _jackknife(baseline: Sample, other: Sample) -> tuple[float, float]:
-    """The standard error of the difference by leaving out each cluster in turn, and its degrees of freedom.
-
-    The degrees are Satterthwaite's for a mean of the clusters' influences: fewer where few clusters carry the
-    difference, at most one less than there are clusters.
-    """
+    """The standard error of the difference by leaving out each cluster in turn, and its degrees of freedom."""
     count = baseline.clusters
     rows = max(1, _CELLS_AT_ONCE // count)
     parts = []
@@ -250,13 +270,25 @@ def _jackknife(baseline: Sample, other: Sample) -> tuple[float, float]:
         parts.append(_differences(baseline, other, weights))
     influences = np.concatenate(parts)
     influences = influences - influences.mean()
-    squares = influences**2
-    total = float(squares.sum())
+    total = float((influences**2).sum())
     if math.sqrt(total) <= _ROUNDING:
         return 0.0, count - 1.0
-    spread = float((squares**2).sum()) / total**2 - 1 / count
-    degrees = min(count - 1.0, 2 / spread) if spread > 0 else count - 1.0
-    return math.sqrt((count - 1) / count * total), degrees
+    sizes = sum(one.measure.size(one.statistics.sum(axis=0)) for one in (baseline.additive(), other.additive()))
+    return math.sqrt((count - 1) / count * total), _degrees(influences, np.asarray(sizes))
+
+
+def _degrees(influences: Array, sizes: Array) -> float:
+    """The degrees of freedom of the standard error: one less than there are clusters, if these are alike.
+
+    Fewer where few clusters carry the difference (Satterthwaite's, by the influences' fourth moment), and where few are
+    most of the test set (one less than the effective number of clusters of Carter, Schnepel and Steigerwald 2017): the
+    standard error hardly sees the error of a cluster that decides the score by itself. At least 1.
+    """
+    count = len(influences)
+    squares = influences**2
+    spread = float((squares**2).sum() / squares.sum() ** 2) - 1 / count
+    effective = float(sizes.sum() ** 2 / (sizes**2).sum())
+    return max(1.0, min(effective - 1, 2 / spread if spread > 0 else count - 1.0))
 
 
 def _coins(draws: int, clusters: int, seed: int) -> Iterator[Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_FINISHED
 
 
-def _distinct(runs: Any) -> list[RunDirectory]:
+def _distinct(runs: Iterable[RunDirectory]) -> list[RunDirectory]:
     """Each run once, however often and by whatever name it was given."""
     return list({run.record.id: run for run in runs}.values())
 
@@ -199,10 +199,11 @@ def _interval(low: float, high: float) -> str:
 def _notes(compared: _Compared) -> list[str]:
     """What has to be said with the numbers."""
     lines = [f"{len(compared.differences)} comparisons. {RULE}."]
-    few = sorted({one.difference.comparison.seeds for _, one in compared.differences if one.difference.label})
-    if few:
-        label = next(one.difference.label for _, one in compared.differences if one.difference.label)
-        lines.append(f"{label}: with {few[0]} a model, other seeds may say otherwise")
+    labels: dict[str, list[str]] = {}
+    for place, one in compared.differences:
+        if one.difference.label:
+            labels.setdefault(one.difference.label, []).append(f"{_letter(place)} {one.difference.task}")
+    lines += [f"{label}: {', '.join(owners)}" for label, owners in labels.items()]
     if looked := _looks(compared):
         lines.append("looks at test: " + ", ".join(f"{task} {count}" for task, count in looked.items()))
     return lines

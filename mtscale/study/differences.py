@@ -9,6 +9,7 @@ from typing import Literal
 from mtscale.errors import ConfigError, DataError
 from mtscale.metrics.significance import (
     ALPHA,
+    FEW_CLUSTERS,
     Comparison,
     compare,
     holm,
@@ -20,9 +21,9 @@ from mtscale.study.samples import Scored, TestSet
 Verdict = Literal["gain", "loss", "unclear"]
 
 RULE = (
-    "gain (loss): the adjusted interval lies above (below) 0; else unclear. Adjusted intervals hold together, all "
-    f"those of the family, with {1 - ALPHA:.0%}: each misses with {ALPHA:g} / their number. p by approximate "
-    "randomization, adjusted by Holm"
+    f"gain (loss): the adjusted interval, of at least {FEW_CLUSTERS} clusters, lies above (below) 0; else unclear. "
+    f"Adjusted intervals hold together, all those of the family, with {1 - ALPHA:.0%}: each misses with {ALPHA:g} / "
+    "their number. p by approximate randomization, adjusted by Holm"
 )
 
 
@@ -72,6 +73,8 @@ class Adjusted:
     @property
     def verdict(self) -> Verdict:
         """By ``RULE``."""
+        if self.difference.comparison.has_few_clusters:
+            return "unclear"
         return "gain" if self.low > 0 else "loss" if self.high < 0 else "unclear"
 
 

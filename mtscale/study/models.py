@@ -83,8 +83,10 @@ class Model:
 
 
 def fold(runs: Sequence[RunDirectory]) -> list[Model]:
-    """The models that runs belong to, in the order of their first runs: recipe and stage are a model's, seed and (for
-    finetune) task a run's."""
+    """The models that runs belong to, in the order of their first runs.
+
+    Recipe and stage are a model's; the seed, and the task of finetune, are a run's.
+    """
     found: dict[tuple[str, str], list[RunDirectory]] = {}
     for run in runs:
         found.setdefault((run.record.recipe_hash, run.record.stage), []).append(run)

@@ -22,7 +22,7 @@ from mtscale.errors import ConfigError, DataError
 from mtscale.metrics.counts import Confusion, Counts
 from mtscale.metrics.inference import inference_confusion
 from mtscale.metrics.relations import relation_confusion
-from mtscale.metrics.significance import Additive, Ranked, Sample, pearson_sample, ratio_mean
+from mtscale.metrics.significance import RATIOS, Additive, Ranked, Sample, pearson_sample
 from mtscale.metrics.spans import decode_iob2, partial_f1, strict_f1
 from mtscale.predictions import Prediction
 from mtscale.tasks import Kind, Task
@@ -102,7 +102,7 @@ def _sample(test_set: TestSet, metric: str, predictions: Sequence[Sequence[Predi
     if test_set.task.kind is Kind.SIMILARITY:
         return _correlated(test_set, metric, predictions)
     ratios = [_ratios(test_set, metric, made) for made in predictions]
-    return Additive(np.array(ratios, dtype=np.float64), ratio_mean)
+    return Additive(np.array(ratios, dtype=np.float64), RATIOS)
 
 
 def _judged(test_set: TestSet, metric: str, predictions: Sequence[Prediction]) -> float:
