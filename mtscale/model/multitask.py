@@ -55,11 +55,17 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, task: str, input_ids: Tensor, token_type_ids: Tensor, layout: Layout, read: Tensor) -> Tensor:
         """Logits (N, outputs) at the N places that a task's head reads (see ``inputs.batches``)."""
+        return self.logits((task,), input_ids, token_type_ids, layout, read)[task]
+
+    def logits(
+        self, tasks: Sequence[str], input_ids: Tensor, token_type_ids: Tensor, layout: Layout, read: Tensor
+    ) -> dict[str, Tensor]:
+        """Logits (N, outputs) of several tasks whose heads read the same N places, by one pass of the encoder."""
         hidden = self._reader(input_ids, token_type_ids, layout, read)
-        if self.pooler is not None and self.uses_pooler(task):
-            hidden = self.pooler(hidden.unsqueeze(1))
-        logits: Tensor = self.head(task)(hidden)
-        return logits
+        pooled = None
+        if self.pooler is not None and any(map(self.uses_pooler, tasks)):
+            pooled = self.pooler(hidden.unsqueeze(1))
+        return {task: self.head(task)(pooled if self.uses_pooler(task) else hidden) for task in tasks}
 
     def head(self, task: str) -> Head:
         """The head of a task."""
