@@ -70,12 +70,13 @@ def _files(place: Path) -> Iterator[tuple[Path, str]]:
 def _format_of(path: Path) -> str:
     if path.suffix == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"
-    found = sniff.format_of(path)
+    # A part that is not UTF-8 is told when it is read.
+    found = sniff.format_of(path, errors="replace")
     if found in ("pubtator", "bioc", "jsonl"):
         return found
     if found in ("conll", "blue"):
         return "conll"
     # A first line with tabs may be one of a text.
-    if found == "tsv" and has_rows(sniff.head_lines(path)[0].split("\t")):
+    if found == "tsv" and has_rows(sniff.head_lines(path, errors="replace")[0].split("\t")):
         return "tsv"
     return "text"
