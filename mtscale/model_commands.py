@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, ConfigError
+from mtscale.runs import RunDirectory, find_run
 from mtscale.tasks import Access
 from mtscale.training import job
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from mtscale.serving.files import Summary
     from mtscale.serving.outputs import OutputFolder
     from mtscale.serving.predictor import Predictor
+    from mtscale.serving.trained import TrainedModel
 
 logger = logging.getLogger("mtscale")
 
@@ -26,6 +29,7 @@ _FORMATS = ("text", "pubtator", "brat", "bioc", "conll", "jsonl", "tsv")
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands."""
     _add_predict(commands)
+    _add_export(commands)
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,11 +63,32 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a head as a Hugging Face folder, or the whole model as one that predict loads",
+        description="With --task an ordinary folder for transformers, whose pipeline predicts what mtscale does; "
+        "without, the encoder with all heads. Both with a model card filled from the run.",
+    )
+    export.set_defaults(command=_export)
+    export.add_argument("run", metavar="RUN", help="id, name or directory")
+    export.add_argument("--task", metavar="T", help="one head (default: the whole model)")
+    export.add_argument("--output", "-o", required=True, type=Path, metavar="FOLDER", help="a new folder")
+    export.add_argument(
+        "--allow-dua", action="store_true", help="export what was trained on data under a use agreement"
+    )
+    _add_runs(export)
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", required=True, metavar="RUN|FOLDER", help="id, name or directory of a run, or an exported model"
     )
     parser.add_argument("--task", action="append", metavar="T", help="use this head (again for others; default: all)")
+    _add_runs(parser)
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)")
 
 
@@ -120,8 +145,43 @@ def _tell_summary(summary: Summary, folder: OutputFolder, predictor: Predictor, 
     print("\n".join(lines))
 
 
+def _export(options: argparse.Namespace) -> int:
+    run = find_run(job.runs_folder(options.runs), options.run)
+    model = _load_run(run)
+    from mtscale.serving.card import card
+    from mtscale.serving.export import export_model, export_task
+
+    tasks = model.chosen(None if options.task is None else [options.task])
+    # The encoder has learnt from all tasks of the run, whichever head is exported.
+    sealed = [task.name for task in model.tasks if task.access is Access.DUA]
+    if sealed and not options.allow_dua:
+        raise ConfigError(
+            f"{run.path} was trained on data under a use agreement ({', '.join(sealed)}), and weights may hold traces "
+            "of it; if the agreement allows to copy them, give --allow-dua"
+        )
+    text = card(run, model.tasks, tasks, model.max_pieces, whole=options.task is None)
+    if options.task is None:
+        export_model(model, options.output, text)
+        print(f"{options.output}: the encoder with {len(tasks)} heads; `mtscale predict --model {options.output}`")
+    else:
+        export_task(model, tasks[0], options.output, text)
+        print(f"{options.output}: {options.task} as a folder for transformers; README.md shows its use")
+    if sealed:
+        print(
+            f"with --allow-dua: {options.output} holds what was learnt from {', '.join(sealed)}, readable by you alone"
+        )
+    return EXIT_FINISHED
+
+
+def _load_run(run: RunDirectory) -> TrainedModel:
+    _prepare()
+    from mtscale.serving.trained import load_run
+
+    return load_run(run)
+
+
 def _predictor(options: argparse.Namespace) -> Predictor:
-    _require_packages()
+    _prepare()
     from mtscale.serving import trained
     from mtscale.serving.predictor import Predictor
 
@@ -129,10 +189,15 @@ def _predictor(options: argparse.Namespace) -> Predictor:
     return Predictor(model, model.chosen(options.task))
 
 
-def _require_packages() -> None:
+def _prepare() -> None:
+    """Refuse where packages are missing, and keep a library from looking for a GPU, and saying so, by itself."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"using a model needs more packages ({', '.join(missing)}): pip install 'mtscale[train]'")
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def _columns(given: list[str]) -> dict[str, str]:

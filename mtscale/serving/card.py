@@ -29,17 +29,17 @@ _TASK_CODE: Mapping[Kind, str] = {
 }
 
 
-def card(run: RunDirectory, tasks: Sequence[Task], max_pieces: int, *, whole: bool) -> str:
-    """The card of one task's export, or of the ``whole`` model's."""
+def card(run: RunDirectory, trained: Sequence[Task], tasks: Sequence[Task], max_pieces: int, *, whole: bool) -> str:
+    """The card of one task's export, or of the ``whole`` model's; ``trained`` are all tasks that the encoder learnt."""
     record, summary = run.record, summarize(run)
     loaded = recipe.load(run.path / "recipe.toml")
     sections = [
         _front_matter(tasks, whole=whole),
         f"# {plain(record.recipe)}: {', '.join(plain(task.name) for task in tasks)}",
-        _notice(tasks),
+        _notice(trained),
         _use(tasks, max_pieces, whole=whole),
         "## Training\n\n" + _facts(record, loaded.encoder.name),
-        "## Data\n\n" + "\n".join(_data(task, record) for task in tasks),
+        "## Data\n\n" + "\n".join(_data(task, record) for task in trained),
         "## Scores\n\n" + _scores(summary, tasks, record.protocol),
         "## Calibration\n\n" + _calibration(run.path, tasks),
         "## Limits\n\n" + _limits(tasks, max_pieces),
