@@ -77,7 +77,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     export.add_argument(
         "--allow-dua", action="store_true", help="export what was trained on data under a use agreement"
     )
-    _add_runs(export)
+    add_runs(export)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -85,10 +85,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="RUN|FOLDER", help="id, name or directory of a run, or an exported model"
     )
     parser.add_argument("--task", action="append", metavar="T", help="use this head (again for others; default: all)")
-    _add_runs(parser)
+    add_runs(parser)
 
 
-def _add_runs(parser: argparse.ArgumentParser) -> None:
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """The option that says where the runs are."""
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)")
 
 
@@ -147,7 +148,7 @@ def _tell_summary(summary: Summary, folder: OutputFolder, predictor: Predictor, 
 
 def _export(options: argparse.Namespace) -> int:
     run = find_run(job.runs_folder(options.runs), options.run)
-    model = _load_run(run)
+    model = load_run(run)
     from mtscale.serving.card import card
     from mtscale.serving.export import export_model, export_task
 
@@ -173,11 +174,16 @@ def _export(options: argparse.Namespace) -> int:
     return EXIT_FINISHED
 
 
-def _load_run(run: RunDirectory) -> TrainedModel:
-    _prepare()
-    from mtscale.serving.trained import load_run
+def load_run(run: RunDirectory) -> TrainedModel:
+    """The model of a run.
 
-    return load_run(run)
+    Raises:
+        ConfigError: packages are missing, or as ``trained.load_run``.
+    """
+    _prepare()
+    from mtscale.serving import trained
+
+    return trained.load_run(run)
 
 
 def _predictor(options: argparse.Namespace) -> Predictor:

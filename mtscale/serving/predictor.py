@@ -11,13 +11,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from mtscale.corpora.example import Example, PairExample, RelationExample, TaggedExample
 from mtscale.inputs.batches import collate_columns
@@ -99,9 +101,8 @@ class Predictor:
         # Ids of a stream may repeat, numbers in the window do not.
         numbered = (replace(examples[number], id=str(number)) for number in numbers)
         rows = list(self._encoder(heads).rows(numbered))
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]["pieces"]), reverse=True)
         made: dict[str, dict[int, Prediction]] = {task: {} for task in heads}
-        for batch in _batches(order, rows):
+        for batch in _batches(_longest_first(rows), rows):
             for task, predictions in self._predict_rows(heads, [rows[row] for row in batch]).items():
                 made[task].update(zip(batch, predictions, strict=True))
         in_order = {task: [found[row] for row in range(len(rows))] for task, found in made.items()}
@@ -109,13 +110,28 @@ class Predictor:
             return {task: _sentences(found, numbers) for task, found in in_order.items()}
         return {task: {int(one["id"]): one for one in found} for task, found in in_order.items()}
 
-    @torch.inference_mode()
+    def logits(self, task: str, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
+        """The logits of a head for encoded rows: (words, outputs) of a tagger, else (1, outputs), for each row."""
+        made: dict[int, NDArray[np.float32]] = {}
+        for batch in _batches(_longest_first(rows), rows):
+            chosen = [rows[row] for row in batch]
+            found = self._run((task,), _columns(chosen))[task].numpy()
+            counts = [len(row["word_pieces"]) if "word_pieces" in row else 1 for row in chosen]
+            made |= zip(batch, np.split(found, np.cumsum(counts)[:-1]), strict=True)
+        return [made[row] for row in range(len(rows))]
+
     def _predict_rows(self, heads: tuple[str, ...], rows: Sequence[Row]) -> dict[str, list[Prediction]]:
-        """One pass of the encoder."""
-        columns = {name: [row[name] for row in rows] for name in rows[0]}  # type: ignore[literal-required]
+        columns = _columns(rows)
+        return {
+            task: list(decode(self._task(task), found, columns)) for task, found in self._run(heads, columns).items()
+        }
+
+    @torch.inference_mode()
+    def _run(self, heads: tuple[str, ...], columns: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
+        """One pass of the encoder: the logits of heads that read the same places."""
         batch = collate_columns(columns, self._task(heads[0]).kind).to(self.trained.device)
         logits = self.trained.model.logits(heads, batch.input_ids, batch.token_type_ids, batch.layout, batch.read)
-        return {task: list(decode(self._task(task), found.float().cpu(), columns)) for task, found in logits.items()}
+        return {task: found.float().cpu() for task, found in logits.items()}
 
     def _encoder(self, heads: tuple[str, ...]) -> TaskEncoder:
         if heads not in self._encoders:
@@ -142,6 +158,16 @@ def _fits(task: Task, example: RelationExample) -> bool:
         return True
     found = [argument.label.casefold() for argument in example.arguments]
     return found == [type_.casefold() for type_ in task.arguments]
+
+
+def _longest_first(rows: Sequence[Row]) -> list[int]:
+    return sorted(range(len(rows)), key=lambda row: len(rows[row]["pieces"]), reverse=True)
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """What a pass of the encoder needs of rows; labels are left behind."""
+    names = [name for name in rows[0] if name not in ("label", "score", "word_labels")]
+    return {name: [row[name] for row in rows] for name in names}  # type: ignore[literal-required]
 
 
 def _batches(order: Sequence[int], rows: Sequence[Row]) -> Iterator[list[int]]:
