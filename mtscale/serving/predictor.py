@@ -31,8 +31,9 @@ from mtscale.tasks import Kind, Task
 
 # Examples that are read before the first of them is answered: enough to find many of nearly the same length.
 WINDOW = 1024
-# Word pieces in a batch: more is no faster on a CPU, and takes memory.
-BATCH_PIECES = 2048
+# Word pieces in a batch: more is no faster on a CPU, whose caches then overflow. That of a GPU is not timed.
+CPU_BATCH_PIECES = 1024
+GPU_BATCH_PIECES = 16384
 
 Item = TypeVar("Item")
 Outcome = dict[str, Prediction]
@@ -46,6 +47,7 @@ class Predictor:
         self.trained = trained
         self.tasks = trained.tasks if tasks is None else tuple(tasks)
         self._window = window
+        self._batch_pieces = CPU_BATCH_PIECES if trained.device.type == "cpu" else GPU_BATCH_PIECES
         self._encoders: dict[tuple[str, ...], TaskEncoder] = {}
 
     @property
@@ -102,7 +104,7 @@ class Predictor:
         numbered = (replace(examples[number], id=str(number)) for number in numbers)
         rows = list(self._encoder(heads).rows(numbered))
         made: dict[str, dict[int, Prediction]] = {task: {} for task in heads}
-        for batch in _batches(_longest_first(rows), rows):
+        for batch in _batches(rows, self._batch_pieces):
             for task, predictions in self._predict_rows(heads, [rows[row] for row in batch]).items():
                 made[task].update(zip(batch, predictions, strict=True))
         in_order = {task: [found[row] for row in range(len(rows))] for task, found in made.items()}
@@ -113,7 +115,7 @@ class Predictor:
     def logits(self, task: str, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
         """The logits of a head for encoded rows: (words, outputs) of a tagger, else (1, outputs), for each row."""
         made: dict[int, NDArray[np.float32]] = {}
-        for batch in _batches(_longest_first(rows), rows):
+        for batch in _batches(rows, self._batch_pieces):
             chosen = [rows[row] for row in batch]
             found = self._run((task,), _columns(chosen))[task].numpy()
             counts = [len(row["word_pieces"]) if "word_pieces" in row else 1 for row in chosen]
@@ -160,23 +162,20 @@ def _fits(task: Task, example: RelationExample) -> bool:
     return found == [type_.casefold() for type_ in task.arguments]
 
 
-def _longest_first(rows: Sequence[Row]) -> list[int]:
-    return sorted(range(len(rows)), key=lambda row: len(rows[row]["pieces"]), reverse=True)
-
-
 def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """What a pass of the encoder needs of rows; labels are left behind."""
     names = [name for name in rows[0] if name not in ("label", "score", "word_labels")]
     return {name: [row[name] for row in rows] for name in names}  # type: ignore[literal-required]
 
 
-def _batches(order: Sequence[int], rows: Sequence[Row]) -> Iterator[list[int]]:
-    """Rows in their order, cut so that no batch computes more than ``BATCH_PIECES`` pieces, or has a single row."""
+def _batches(rows: Sequence[Row], most: int) -> Iterator[list[int]]:
+    """The numbers of rows, longest first: none of more than ``most`` pieces in all, unless it is a single row."""
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]["pieces"]), reverse=True)
     batch: list[int] = []
     pieces = 0
     for row in order:
         length = len(rows[row]["pieces"])
-        if batch and pieces + length > BATCH_PIECES:
+        if batch and pieces + length > most:
             yield batch
             batch, pieces = [], 0
         batch.append(row)
