@@ -18,7 +18,8 @@ from mtscale.corpora.example import PairExample, Span, TaggedExample
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, EXIT_REFUSED
 from mtscale.predictions import Prediction, store
 from mtscale.runs import RunDirectory
-from mtscale.serving.mistakes import contexts, find_mistakes, visible
+from mtscale.serving.mistakes import contexts, find_mistakes
+from mtscale.serving.shown import visible
 from mtscale.tasks import TASKS
 from mtscale.training import looks
 from tests.trained import make_trained_run

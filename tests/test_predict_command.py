@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -234,3 +235,37 @@ def test_an_export_that_was_changed_is_refused(
     command = ["predict", "--model", str(tmp_path / "model"), "-o", str(tmp_path / "o"), str(tmp_path / "note.txt")]
     assert cli.main(command) == EXIT_REFUSED
     assert "expected a description of format 1" in capsys.readouterr().err
+
+
+def test_ids_are_shown_without_what_a_terminal_acts_on(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs.txt").write_text("\x1b[31m7|t|Title\nno abstract\n")
+    assert predict(run, tmp_path / "out", tmp_path / "docs.txt") == EXIT_DATA
+    told = capsys.readouterr().err
+    assert "left out:  [31m7: " in told
+    assert "\x1b" not in told
+
+
+def test_marked_rows_of_other_types_have_no_answer(run: RunDirectory, tmp_path: Path) -> None:
+    header = "text\tstart1\tend1\ttype1\tstart2\tend2\ttype2"
+    rows = ["Iron and lead.\t0\t4\tchemical\t9\t13\tDISEASE", "Iron and lead.\t0\t4\tGene\t9\t13\tGene"]
+    (tmp_path / "a.tsv").write_text("\n".join([header, *rows, "Iron.\t0\t9\tGene\t0\t1\tGene"]) + "\n")
+    assert predict(run, tmp_path / "out", tmp_path / "a.tsv", tasks="cdr-relation") == EXIT_DATA
+    first, second = lines(tmp_path / "out" / "a.tsv.predictions.jsonl")
+    assert first["predictions"]["cdr-relation"]["label"] in ("induces", "none")
+    assert second["predictions"] == {}
+    table = [line.split("\t") for line in (tmp_path / "out" / "a.tsv").read_text().splitlines()]
+    assert table[0][7:] == ["cdr-relation", "cdr-relation.probabilities"]
+    assert table[2][7:] == ["", '""'] or table[2][7:] == ["", ""]
+
+
+def test_progress_is_told_with_rate_and_time_left(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtscale.checks.progress.FILE_SECONDS", 0.0)
+    (tmp_path / "docs.txt").write_text(documents(4))
+    assert predict(run, tmp_path / "out", tmp_path / "docs.txt") == EXIT_FINISHED
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("predicted: ")]
+    assert len(told) == 4
+    assert re.fullmatch(r"predicted: 3, \d+/s, \d\d%, \d+ s left", told[3])

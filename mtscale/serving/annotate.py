@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from mtscale.corpora import annotated
 from mtscale.corpora.annotated import Document
-from mtscale.corpora.example import Example, RelationExample, Span, TaggedExample
+from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
 from mtscale.corpora.mention_relations import is_own_concept
 from mtscale.errors import ConfigError
 from mtscale.predictions import Prediction
@@ -24,6 +24,13 @@ from mtscale.serving.units import Unit
 from mtscale.tasks import Kind, Task
 
 Entities = Literal["predicted", "given"]
+
+# The tasks that read a ready example.
+_KINDS: Mapping[type[Example], tuple[Kind, ...]] = {
+    TaggedExample: (Kind.TAGGING,),
+    RelationExample: (Kind.RELATION,),
+    PairExample: (Kind.SIMILARITY, Kind.INFERENCE),
+}
 
 # Units whose mentions are found before relations between them are looked at.
 WINDOW = 256
@@ -148,10 +155,9 @@ class Annotator:
             fits = bool(self._taggers and self.entities == "predicted") or bool(self._relations)
             wanted = "tagging or relation"
         else:
-            fits = bool(self._predictor.heads_for(content))
-            wanted = {"TaggedExample": "tagging", "RelationExample": "relation of these entity types"}.get(
-                type(content).__name__, "similarity or inference"
-            )
+            kinds = _KINDS[type(content)]
+            fits = bool(self._predictor.of_kind(*kinds))
+            wanted = " or ".join(kinds)
         if not fits:
             names = ", ".join(task.name for task in self._predictor.tasks)
             raise ConfigError(f"expected a {wanted} task for this kind of input, found none among {names}")

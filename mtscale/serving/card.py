@@ -16,6 +16,7 @@ from typing import Any
 from mtscale import names, recipe
 from mtscale.run_summary import RunSummary, summarize
 from mtscale.runs import RunDirectory, RunRecord
+from mtscale.serving.shown import visible
 from mtscale.tasks import Access, Kind, Task
 
 CALIBRATION = "calibration"
@@ -49,8 +50,7 @@ def card(run: RunDirectory, trained: Sequence[Task], tasks: Sequence[Task], max_
 
 def plain(text: str) -> str:
     """A text from outside on one line, with nothing in it that Markdown or HTML would act on."""
-    visible = "".join(character if character.isprintable() else " " for character in text)
-    return _MARKDOWN.sub(r"\\\1", html.escape(visible, quote=False)).replace("\\&", "&")
+    return _MARKDOWN.sub(r"\\\1", html.escape(visible(text), quote=False))
 
 
 def _front_matter(tasks: Sequence[Task], *, whole: bool) -> str:

@@ -14,6 +14,7 @@ from mtscale.serving.annotate import Annotated, Annotator
 from mtscale.serving.inputs import Input
 from mtscale.serving.outputs import Output, OutputFolder, hashed
 from mtscale.serving.reading import read
+from mtscale.serving.shown import visible
 from mtscale.serving.units import Failure, Unit
 
 logger = logging.getLogger("mtscale")
@@ -113,7 +114,7 @@ class FilePrediction:
             shown = f"input {number} ({hashed(begun.input.name)})"
             message = message.replace(str(begun.input.path.with_suffix("")), shown)
             id_ = id_ if not id_ or _LINE.fullmatch(id_) else hashed(id_)
-        logger.error("%s: left out: %s: %s", shown, id_ or "what has not been read yet", message)
+        logger.error("%s: left out: %s: %s", shown, visible(id_) or "what has not been read yet", message)
 
 
 def _size(found: Annotated) -> int:

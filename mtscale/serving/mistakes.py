@@ -28,6 +28,7 @@ from mtscale.corpora.example import (
     TaggingGold,
 )
 from mtscale.predictions import Prediction
+from mtscale.serving.shown import visible
 from mtscale.tasks import Kind, Task
 
 LARGEST = "largest differences"
@@ -142,8 +143,3 @@ def _insert(text: str, marks: Iterable[tuple[int, int, str, str]]) -> str:
     for at, mark in sorted(insertions, key=lambda place: place[0], reverse=True):
         text = text[:at] + mark + text[at:]
     return text
-
-
-def visible(text: str) -> str:
-    """A text on one line, with nothing in it that a terminal would act on."""
-    return "".join(character if character.isprintable() else " " for character in text)
