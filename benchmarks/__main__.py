@@ -17,6 +17,7 @@ from benchmarks import (
     dev_scores,
     heads,
     peaks,
+    predict,
     ranks,
     reading,
     regularisation,
@@ -41,6 +42,7 @@ MEASURES: Mapping[str, Callable[[Path | None], Report]] = {
     "ranks": ranks.measure,
     "start_up": start_up.measure,
     "reading": reading.measure,
+    "predict": predict.measure,
     "tui": tui.measure,
 }
 

@@ -9,7 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mtscale import __version__, corpora_commands, judge, names, runs_commands, study_commands
+from mtscale import (
+    __version__,
+    analysis_commands,
+    corpora_commands,
+    judge,
+    model_commands,
+    names,
+    runs_commands,
+    study_commands,
+)
 from mtscale.corpora.example import SPLITS
 from mtscale.errors import EXIT_FINISHED, MtscaleError
 from mtscale.runs import is_finished
@@ -47,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     runs_commands.add_commands(commands)
     corpora_commands.add_commands(commands)
     study_commands.add_commands(commands)
+    model_commands.add_commands(commands)
+    analysis_commands.add_commands(commands)
 
     scoring = commands.add_parser("score", help="score stored predictions against the corpus' own gold")
     scoring.add_argument("--task", required=True, metavar="T", help="a shipped task, or one of the recipe's")

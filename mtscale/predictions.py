@@ -26,7 +26,8 @@ class Prediction(TypedDict, total=False):
     """One example's prediction.
 
     Similarity has ``score``; relation and inference ``label`` and a probability per class; tagging ``spans``
-    (document offsets, label) with the mean probability of each, and the sentence's ``words`` and ``tags``.
+    (document offsets, label) with the mean probability of each, and the sentence's ``words`` and ``tags``. On new text
+    it also has the probability of each word's tag (``word_probabilities``), which is not stored.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Prediction(TypedDict, total=False):
     probabilities: list[float]
     words: list[tuple[int, int]]
     tags: list[str]
+    word_probabilities: list[float]
 
 
 def store(predictions: Sequence[Prediction], path: Path) -> None:

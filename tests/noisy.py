@@ -44,7 +44,7 @@ def _sentences(task: Task, split: SplitName, right: float, source: random.Random
             at += len(word) + 1
         tags = tag_words(words, [span for span in one.spans if source.random() < right])
         label = task.labels[0]
-        tags = [tag if source.random() < 0.97 else f"{source.choice('BI')}-{label}" for tag in tags]
+        tags = [tag if source.random() < 0.97 else source.choice([f"B-{label}", f"I-{label}", "X"]) for tag in tags]
         spans = [(span.start, span.end - (source.random() > right), span.label) for span in one.spans]
         spans = [span for span in spans if span[1] > span[0] and source.random() < 0.95]
         if source.random() < 0.97:

@@ -159,6 +159,16 @@ def test_a_start_is_seen_from_outside_and_by_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_prediction_is_timed_against_pipelines() -> None:
+    from benchmarks import predict
+
+    report = predict.measure(None, sentences=12, rounds=1, batches=(1, 4))
+    assert report.results.keys() == {"predict_vs_pipelines"}
+    assert is_sane(report.results["predict_vs_pipelines"])
+    assert len(next(iter(report.tables.values())).splitlines()) == 4
+
+
+@pytest.mark.slow
 def test_the_terminal_app_is_timed_while_runs_grow() -> None:
     from benchmarks import tui
 

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mtscale.corpora.example import Example, PairExample, RelationExample, Span, TaggedExample
 from mtscale.corpora.tags import iob2_classes, tag_words
+from mtscale.inputs.decode import join_sentences
 from mtscale.inputs.encode import (
     EncodingCounts,
     PieceVocabulary,
@@ -26,7 +27,6 @@ from mtscale.inputs.encode import (
 )
 from mtscale.predictions import Prediction
 from mtscale.tasks import TASKS, Task
-from mtscale.training.evaluate import _join_sentences
 
 STS, NLI, RELATION, NER = (
     TASKS[name] for name in ("cdr-similarity", "evidence-inference", "cdr-relation", "cdr-disease")
@@ -203,7 +203,7 @@ def test_words_touched_by_a_mention_are_tagged(spans: list[tuple[int, int]], exp
 
 def joined(rows: Sequence[Row]) -> list[Prediction]:
     """The gold labels of rows, put together as a tagger's output is."""
-    return _join_sentences(
+    return join_sentences(
         Prediction(
             id=row["id"],
             document=row["document"],

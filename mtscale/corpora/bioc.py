@@ -73,7 +73,7 @@ def read_documents(*paths: Path) -> Iterator[Document]:
         empty = True
         for element in read_elements(path, "document"):
             empty = False
-            document = _document(path, element)
+            document = read_document(path, element)
             if document.id in seen:
                 raise element_error(
                     path, element, "this document's id has occurred before; ids must be unique in a split"
@@ -84,7 +84,12 @@ def read_documents(*paths: Path) -> Iterator[Document]:
             raise DataError(f"{path}: expected at least one document element, found none")
 
 
-def _document(path: Path, element: Element) -> Document:
+def read_document(path: Path, element: Element) -> Document:
+    """The document that an element of the file is.
+
+    Raises:
+        DataError: it is malformed, with file and line.
+    """
     id_ = _text(_child(path, element, "id")).strip()
     if not id_ or not id_.isprintable():
         raise element_error(path, element, "expected an id of printable characters for this document, found another")

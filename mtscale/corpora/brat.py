@@ -33,7 +33,7 @@ _PASSED_OVER = ("E", "A", "M", "N", "#", "*")
 _TYPE_AND_PLACE = re.compile(r"(\S+) ([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)")
 _RELATION = re.compile(r"(\S+) [^\s:]+:([TE]\S*) [^\s:]+:([TE]\S*) *")
 _BLANK = re.compile(r"\s")
-_EMPTY_LINE = re.compile(r"\n[ \t\r]*\n")
+EMPTY_LINE = re.compile(r"\n[ \t\r]*\n")
 
 
 def read_examples(task: Task, paths: Sequence[Path]) -> Iterator[Example]:
@@ -72,7 +72,7 @@ def read_documents(*folders: Path) -> Iterator[Document]:
                     f"{folder / name}.txt: document {name} occurs a second time; ids must be unique in a split"
                 )
             seen.add(name)
-            yield _document(name, folder)
+            yield read_document(name, folder)
 
 
 def _document_names(folder: Path) -> list[str]:
@@ -101,8 +101,13 @@ def _document_names(folder: Path) -> list[str]:
     return names
 
 
-def _document(name: str, folder: Path) -> Document:
-    text = _text(folder / f"{name}.txt")
+def read_document(name: str, folder: Path) -> Document:
+    """The document that NAME.txt and NAME.ann of a folder are.
+
+    Raises:
+        DataError: one of them cannot be read or is malformed, with file and line.
+    """
+    text = read_text(folder / f"{name}.txt")
     mentions: dict[str, Mention] = {}
     relations: list[tuple[Line, Relation]] = []
     for line in numbered_lines(folder / f"{name}.ann"):
@@ -125,11 +130,16 @@ def _document(name: str, folder: Path) -> Document:
         title_end=len(text.partition("\n")[0]),
         mentions=tuple(mentions.values()),
         relations=tuple(relation for _, relation in relations),
-        boundaries=tuple(gap.start() for gap in _EMPTY_LINE.finditer(text)),
+        boundaries=tuple(gap.start() for gap in EMPTY_LINE.finditer(text)),
     )
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Every character of a UTF-8 file, line ends as they are.
+
+    Raises:
+        DataError: it cannot be read, or is not UTF-8, with file and line.
+    """
     try:
         # Not read as text: translated line ends would move the offsets.
         return path.read_bytes().decode("utf-8")

@@ -223,9 +223,9 @@ def _file_examples(layout: _Layout, path: Path, seen: _Seen) -> Iterator[TaggedE
     document, number, offset = "", 0, 0
     for block in _blocks(path):
         first, *_ = block
-        if _DOCUMENT_START.match(first.text):
+        if is_document_start(first):
             begun = True
-            document, number, offset = _new_document(first, _name(first), seen), 0, 0
+            document, number, offset = _new_document(first, name_of_document(first), seen), 0, 0
             continue
         lines = cutter.without_comments(block)
         if not lines:
@@ -244,7 +244,7 @@ def _blocks(path: Path) -> Iterator[list[Line]]:
     """Each -DOCSTART- line alone, and the lines of each sentence, comments included."""
     block: list[Line] = []
     for line in numbered_lines(path):
-        begins = _DOCUMENT_START.match(line.text) is not None
+        begins = is_document_start(line)
         blank = not line.text.strip()
         if block and (begins or blank):
             yield block
@@ -272,7 +272,12 @@ def _example(layout: _Layout, tokens: list[_Token], document: str, number: int, 
     return TaggedExample(f"{document}.s{number}", document, text, offset, spans, tuple(words))
 
 
-def _name(start: Line) -> str:
+def is_document_start(line: Line) -> bool:
+    """Whether a line begins a document."""
+    return _DOCUMENT_START.match(line.text) is not None
+
+
+def name_of_document(start: Line) -> str:
     """The id of the document that a -DOCSTART- line begins."""
     named = _IN_PARENTHESES.search(start.text)
     columns = start.text.split()

@@ -26,6 +26,11 @@ def own_concept(annotation: str) -> str:
     return _OWN + annotation
 
 
+def is_own_concept(concept: str) -> bool:
+    """Whether a concept is that of one annotation, and no id of the file's."""
+    return concept.startswith(_OWN)
+
+
 def examples(task: Task, documents: Iterable[Document]) -> Iterator[Example]:
     """The examples of a tagging or relation task, as ``annotated.examples`` gives them.
 

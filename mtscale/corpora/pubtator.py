@@ -65,7 +65,7 @@ def read_documents(*paths: Path) -> Iterator[Document]:
                 continue
             empty = False
             first, *rest = lines
-            document = _document(first, rest)
+            document = read_document(first, rest)
             if document.id in seen:
                 raise first.error("this document's id has occurred before; ids must be unique in a split")
             seen.add(document.id)
@@ -74,7 +74,12 @@ def read_documents(*paths: Path) -> Iterator[Document]:
             raise DataError(f"{path}: expected at least one document, found an empty file")
 
 
-def _document(first: Line, rest: list[Line]) -> Document:
+def read_document(first: Line, rest: Sequence[Line]) -> Document:
+    """The document that the lines between two blank ones are.
+
+    Raises:
+        DataError: they are malformed, with file and line.
+    """
     title = _TITLE.fullmatch(first.text)
     if title is None:
         raise first.error("expected a document's title line, ID|t|TITLE, found something else")

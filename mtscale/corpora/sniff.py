@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Literal
 
 from mtscale.corpora.example import SplitName
 from mtscale.errors import DataError
@@ -34,15 +35,16 @@ def split_of(name: str) -> SplitName | None:
     return None
 
 
-def format_of(path: Path) -> str | None:
+def format_of(path: Path, errors: Literal["strict", "replace"] = "strict") -> str | None:
     """One of pubtator, bioc, jsonl, blue, conll, tsv and csv, or None where a file begins like none of them.
 
-    tsv and csv only say that the first line has tabs or commas, not that it is a header.
+    tsv and csv only say that the first line has tabs or commas, not that it is a header. With ``errors`` "replace" a
+    file need not be UTF-8 in all places.
 
     Raises:
         DataError: the file cannot be opened.
     """
-    lines = head_lines(path)
+    lines = head_lines(path, errors)
     if not lines:
         return None
     if _PUBTATOR.match(lines[0]):
@@ -78,25 +80,25 @@ def cells_of(line: str) -> list[str]:
     return line.split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
 
 
-def head_lines(path: Path) -> list[str]:
+def head_lines(path: Path, errors: Literal["strict", "replace"] = "strict") -> list[str]:
     """The non-empty lines at the beginning of a text file, the last of them perhaps cut.
 
     Raises:
         DataError: the file cannot be opened.
     """
-    lines = (line.removesuffix("\r") for line in _head(path).split("\n"))
+    lines = (line.removesuffix("\r") for line in _head(path, errors).split("\n"))
     return [line for line in lines if line.strip()]
 
 
-def _head(path: Path) -> str:
-    """The beginning of a UTF-8 file; nothing of any other."""
+def _head(path: Path, errors: str) -> str:
+    """The beginning of a UTF-8 file; nothing of any other, unless ``errors`` is "replace"."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from None
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+        text = codecs.getincrementaldecoder("utf-8")(errors).decode(head)
     except UnicodeDecodeError:
         return ""
     return "" if "\0" in text else text

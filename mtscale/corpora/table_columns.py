@@ -73,14 +73,19 @@ def header(path: Path, format_: str) -> list[str]:
     return next((cells for _, cells in _records(path, format_)), [])
 
 
-def kinds(names: Sequence[str]) -> dict[Kind, Columns]:
-    """The kinds of tasks that columns of these names make, each with {role: column}."""
+def roles(names: Sequence[str]) -> Columns:
+    """The roles that columns of these names are taken for, {role: column}."""
     by_name = {_NOT_A_LETTER.sub("", name.lower()): name for name in reversed(names)}
-    found = {
+    return {
         role: next(by_name[spelling] for spelling in spellings if spelling in by_name)
         for role, spellings in _NAMES.items()
         if any(spelling in by_name for spelling in spellings)
     }
+
+
+def kinds(names: Sequence[str]) -> dict[Kind, Columns]:
+    """The kinds of tasks that columns of these names make, each with {role: column}."""
+    found = roles(names)
     makes: dict[Kind, Sequence[str]] = {}
     if found.keys() >= {*_PAIR, "score"}:
         makes[Kind.SIMILARITY] = (*_PAIR, "score")
@@ -91,8 +96,8 @@ def kinds(names: Sequence[str]) -> dict[Kind, Columns]:
     elif found.keys() >= set(_MASKED):
         makes[Kind.RELATION] = _MASKED
     return {
-        kind: {role: found[role] for role in ("index", "document", *roles) if role in found}
-        for kind, roles in makes.items()
+        kind: {role: found[role] for role in ("index", "document", *needed) if role in found}
+        for kind, needed in makes.items()
     }
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +16,9 @@ from torch import Tensor
 from mtscale.inputs.schedule import Rows
 from mtscale.model.packing import Layout
 from mtscale.tasks import Kind
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ def slice_rows(rows: Rows, world_size: int, accumulation: int, rank: int) -> lis
 
 def collate(dataset: datasets.Dataset, rows: Rows, kind: Kind, *, labelled: bool = True) -> Batch:
     """The rows as one batch, with labels if they are wanted and the split has them. ``rows`` must not be empty."""
-    columns = dataset[rows]
+    return collate_columns(dataset[rows], kind, labelled=labelled)
+
+
+def collate_columns(columns: Mapping[str, Any], kind: Kind, *, labelled: bool = True) -> Batch:
+    """Rows as one batch, given by the columns of ``encode.Row`` with a value for each."""
     labels = _labels(columns, kind) if labelled else None
     pieces: list[list[int]] = columns["pieces"]
     lengths = np.array([len(row) for row in pieces])

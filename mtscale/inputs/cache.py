@@ -87,7 +87,7 @@ def open_split(
         DataError: a corpus file is missing or malformed. Nothing is left in the cache then.
         ConfigError: the cache cannot be written.
     """
-    source_hash = _files_hash(catalogue.corpus_files(task, split, data_root))
+    source_hash = files_hash(catalogue.corpus_files(task, split, data_root))
     whole = longest if split == "test" and procedure.too_long == "drop" else None
     key = _key(task, split, source_hash, vocabulary, max_pieces, _spelling(task.kind, procedure, whole))
     folder = _cache_folder(task, data_root)
@@ -195,8 +195,8 @@ def _code_hash() -> str:
     return digest.hexdigest()
 
 
-def _files_hash(paths: Sequence[Path]) -> str:
-    """Of the contents of files, and of folders with the names of what is in them."""
+def files_hash(paths: Sequence[Path]) -> str:
+    """The hash of a split: of the contents of files, and of folders with the names of what is in them."""
     if len(paths) == 1 and paths[0].is_file():
         return file_hash(paths[0])
     digest = hashlib.sha256()

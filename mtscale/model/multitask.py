@@ -63,11 +63,21 @@ class MultiTaskModel(TrainableModel):
 
     def forward(self, task: str, input_ids: Tensor, token_type_ids: Tensor, layout: Layout, read: Tensor) -> Tensor:
         """Logits (N, outputs) at the N places that a task's head reads (see ``inputs.batches``)."""
+        return self.logits((task,), input_ids, token_type_ids, layout, read)[task]
+
+    def logits(
+        self, tasks: Sequence[str], input_ids: Tensor, token_type_ids: Tensor, layout: Layout, read: Tensor
+    ) -> dict[str, Tensor]:
+        """Logits (N, outputs) of several tasks whose heads read the same N places, by one pass of the encoder."""
         hidden = self._reader(input_ids, token_type_ids, layout, read)
-        if self.pooler is not None and self.uses_pooler(task):
-            hidden = self.pooler(hidden.unsqueeze(1))
-        shares_masks = self._dropout_per_example and self.tasks[task].kind is Kind.TAGGING
-        logits: Tensor = self.head(task)(hidden, layout.row_of(read) if shares_masks else None, layout.rows)
+        pooled = None
+        if self.pooler is not None and any(map(self.uses_pooler, tasks)):
+            pooled = self.pooler(hidden.unsqueeze(1))
+        logits = {}
+        for task in tasks:
+            shares_masks = self._dropout_per_example and self.tasks[task].kind is Kind.TAGGING
+            read_by_head = pooled if self.uses_pooler(task) else hidden
+            logits[task] = self.head(task)(read_by_head, layout.row_of(read) if shares_masks else None, layout.rows)
         return logits
 
     def head(self, task: str) -> Head:

@@ -23,7 +23,7 @@ from mtscale.metrics.counts import Confusion, Counts
 from mtscale.metrics.inference import inference_confusion
 from mtscale.metrics.relations import relation_confusion
 from mtscale.metrics.significance import RATIOS, Additive, Ranked, Sample, pearson_sample
-from mtscale.metrics.spans import decode_iob2, partial_f1, strict_f1
+from mtscale.metrics.spans import decode_iob2, false_chunks, partial_f1, strict_f1
 from mtscale.predictions import Prediction
 from mtscale.tasks import Kind, Task
 
@@ -159,7 +159,7 @@ def _span_ratio(task: Task, metric: str, gold: TaggingGold, predictions: Sequenc
         ]
         return [
             sum(2 * len(right & made) for right, made in chunks),
-            sum(len(right) + len(made) for right, made in chunks),
+            sum(len(right) + len(made) for right, made in chunks) + false_chunks(found),
         ]
     mentions = judge.mentions_by_document(predictions)
     if metric == "partial_f1":

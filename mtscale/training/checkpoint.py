@@ -9,10 +9,8 @@ Both are built aside and renamed when complete, and used only if every file agre
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -26,13 +24,13 @@ from transformers import PreTrainedTokenizerBase
 
 from mtscale.errors import MtscaleError
 from mtscale.model.multitask import MultiTaskModel
+from mtscale.sealed import damage, seal, sync_folder
 from mtscale.training.distributed import Ranks, barrier, broadcast
 from mtscale.training.engine import Engine
 
 logger = logging.getLogger(__name__)
 
 KEPT_STATES = 2
-MANIFEST = "manifest.json"
 
 
 @dataclass
@@ -71,14 +69,14 @@ def save_state(folder: Path, engine: Engine, state: Position, ranks: Ranks) -> N
     target = folder / f"step-{state.step}"
     aside = folder / f".saving-{target.name}"
     # A run stopped right after a save stands where it did: replacing that state would only put it at risk.
-    if broadcast(ranks.is_main and _damage(target) is None, ranks):
+    if broadcast(ranks.is_main and damage(target) is None, ranks):
         return
     try:
         _build_state(aside, engine, state, ranks)
         if ranks.is_main:
             shutil.rmtree(target, ignore_errors=True)
             aside.rename(target)
-            _sync_folder(folder)
+            sync_folder(folder)
             for old in _states(folder)[:-KEPT_STATES]:
                 shutil.rmtree(old)
     except Exception:
@@ -103,7 +101,7 @@ def _build_state(aside: Path, engine: Engine, state: Position, ranks: Ranks) -> 
     if ranks.is_main:
         facts = asdict(state) | {"world_size": ranks.world_size, "zero_stage": engine.resolved.zero_stage}
         (aside / "state.json").write_text(json.dumps(facts), encoding="utf-8")
-        _seal(aside)
+        seal(aside)
 
 
 def load_state(folder: Path, engine: Engine, ranks: Ranks, kind: type[State]) -> State | None:
@@ -163,7 +161,7 @@ def replace_best(folder: Path, write: Callable[[Path], None]) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
     write(aside)
-    _seal(aside)
+    seal(aside)
     shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         target.rename(old)
@@ -177,9 +175,9 @@ def load_best(folder: Path) -> dict[str, Tensor]:
     Raises:
         MtscaleError: they are not what was saved.
     """
-    if (damage := _damage(folder / "best")) is not None:
+    if (found := damage(folder / "best")) is not None:
         raise MtscaleError(
-            f"the weights of the kept epoch are damaged ({folder / 'best'}: {damage}) and cannot be scored: put that "
+            f"the weights of the kept epoch are damaged ({folder / 'best'}: {found}) and cannot be scored: put that "
             "folder back from a copy, or train again under another --run name"
         )
     encoder = load_file(folder / "best" / "encoder" / "model.safetensors")
@@ -207,10 +205,10 @@ def _newest_whole(folder: Path) -> Path | None:
     """The newest state that is what was saved; of a damaged one it is said what is taken instead."""
     damaged = False
     for state in reversed(_states(folder)):
-        if (damage := _damage(state)) is None:
+        if (found := damage(state)) is None:
             return state
         damaged = True
-        logger.warning("%s is damaged (%s): looking for the checkpoint before it", state, damage)
+        logger.warning("%s is damaged (%s): looking for the checkpoint before it", state, found)
     if damaged:
         logger.warning("%s holds no whole checkpoint: the run begins anew", folder)
     return None
@@ -224,48 +222,3 @@ def _tidy(folder: Path) -> None:
     if old.exists() and not best.exists():
         old.rename(best)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _seal(folder: Path) -> None:
-    """Write the manifest of a complete folder, and see all of it onto the disk."""
-    manifest = {str(path.relative_to(folder)): _hash(path) for path in _files(folder)}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    _sync(folder)
-
-
-def _damage(folder: Path) -> str | None:
-    """What differs from the manifest of a saved folder; None if it is whole."""
-    try:
-        manifest: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        for name, expected in manifest.items():
-            if _hash(folder / name) != expected:
-                return f"{name} is not what was saved"
-    except OSError as error:
-        return f"{Path(error.filename).name}: {error.strerror}"
-    except ValueError:
-        return f"{MANIFEST} cannot be read"
-    return None
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _hash(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    for path in _files(folder):
-        with open(path, "rb") as stream:
-            os.fsync(stream.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

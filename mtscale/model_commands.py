@@ -1,0 +1,224 @@
+"""The commands that use what was trained. What is heavy is imported when one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtscale.errors import EXIT_DATA, EXIT_FINISHED, ConfigError
+from mtscale.runs import RunDirectory, find_run
+from mtscale.tasks import Access
+from mtscale.training import job
+
+if TYPE_CHECKING:
+    from mtscale.serving.files import Summary
+    from mtscale.serving.outputs import OutputFolder
+    from mtscale.serving.predictor import Predictor
+    from mtscale.serving.trained import TrainedModel
+
+logger = logging.getLogger("mtscale")
+
+_NEEDED = ("torch", "transformers", "safetensors", "numpy")
+_FORMATS = ("text", "pubtator", "brat", "bioc", "conll", "jsonl", "tsv")
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands."""
+    _add_predict(commands)
+    _add_export(commands)
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="predict on new text with all heads of a model",
+        description="Tags texts, relates what it tagged, scores or classifies pairs, into a folder of its own. What "
+        "cannot be read is left out and told; the exit code is then 3. The same command goes on where it was cut off.",
+    )
+    predict.set_defaults(command=_predict)
+    predict.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="files, or folders of files")
+    predict.add_argument("--output", "-o", required=True, type=Path, metavar="DIR", help="a folder for the predictions")
+    _add_model(predict)
+    predict.add_argument("--format", choices=_FORMATS, help="of all inputs (default: told by how each begins)")
+    predict.add_argument(
+        "--entities",
+        choices=("predicted", "given"),
+        help="relations between predicted mentions, or those in the input (default: predicted, if anything tags)",
+    )
+    predict.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help="tsv, jsonl: which column is sentence1, sentence2, text, sentence, index, ...; conll: token=N",
+    )
+    predict.add_argument(
+        "--allow-text",
+        action="store_true",
+        help="for tasks under a data use agreement: write texts and names too, in the format of the inputs",
+    )
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a head as a Hugging Face folder, or the whole model as one that predict loads",
+        description="With --task an ordinary folder for transformers, whose pipeline predicts what mtscale does; "
+        "without, the encoder with all heads. Both with a model card filled from the run.",
+    )
+    export.set_defaults(command=_export)
+    export.add_argument("run", metavar="RUN", help="id, name or directory")
+    export.add_argument("--task", metavar="T", help="one head (default: the whole model)")
+    export.add_argument("--output", "-o", required=True, type=Path, metavar="FOLDER", help="a new folder")
+    export.add_argument(
+        "--allow-dua", action="store_true", help="export what was trained on data under a use agreement"
+    )
+    add_runs(export)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", required=True, metavar="RUN|FOLDER", help="id, name or directory of a run, or an exported model"
+    )
+    parser.add_argument("--task", action="append", metavar="T", help="use this head (again for others; default: all)")
+    add_runs(parser)
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """The option that says where the runs are."""
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from mtscale.serving.inputs import find_inputs
+
+    columns = _columns(options.column)
+    _refuse_output_among_inputs(options.output, options.inputs)
+    inputs = find_inputs(options.inputs, options.format)
+    predictor = _predictor(options)
+    from mtscale.serving.annotate import Annotator
+    from mtscale.serving.files import FilePrediction
+    from mtscale.serving.outputs import OutputFolder, as_it_is, hashed
+
+    sealed = any(task.access is Access.DUA for task in predictor.tasks)
+    annotator = Annotator(predictor, options.entities)
+    settings = {
+        "model": predictor.trained.hash,
+        "tasks": [task.name for task in predictor.tasks],
+        "access": "dua" if sealed else "open",
+        "entities": annotator.entities,
+        "format": options.format,
+        "columns": columns,
+        "text": options.allow_text or not sealed,
+    }
+    folder = OutputFolder(
+        options.output, settings, predictor.tasks, hashed if sealed else as_it_is, text=bool(settings["text"])
+    )
+    try:
+        summary = FilePrediction(annotator, folder, columns).run(inputs)
+    finally:
+        folder.close()
+    _tell_summary(summary, folder, predictor, sealed=sealed)
+    return EXIT_DATA if summary.failures else EXIT_FINISHED
+
+
+def _tell_summary(summary: Summary, folder: OutputFolder, predictor: Predictor, *, sealed: bool) -> None:
+    before = f", {summary.passed_over} done before" if summary.passed_over else ""
+    lines = [f"{folder.path}: predictions on {summary.units} units of {summary.inputs} inputs{before}"]
+    counts = predictor.counts
+    if counts.truncated_examples or counts.sentences_cut:
+        lines.append(
+            f"longer than an input of {predictor.trained.max_pieces} pieces and cut off: {counts.truncated_examples} "
+            f"(in {counts.arguments_cut_off} an argument); sentences cut into sub-sentences: {counts.sentences_cut}"
+        )
+    if summary.failures:
+        lines.append(f"left out, as they could not be read: {summary.failures}; see above, exit code {EXIT_DATA}")
+    if sealed and folder.text:
+        lines.append(
+            f"with --allow-text, {folder.path} now holds text under a data use agreement, readable by you alone"
+        )
+    elif sealed:
+        lines.append("under a data use agreement: no text was written and names were hashed; --allow-text writes both")
+    print("\n".join(lines))
+
+
+def _export(options: argparse.Namespace) -> int:
+    run = find_run(job.runs_folder(options.runs), options.run)
+    model = load_run(run)
+    from mtscale.serving.card import card
+    from mtscale.serving.export import export_model, export_task
+
+    tasks = model.chosen(None if options.task is None else [options.task])
+    # The encoder has learnt from all tasks of the run, whichever head is exported.
+    sealed = [task.name for task in model.tasks if task.access is Access.DUA]
+    if sealed and not options.allow_dua:
+        raise ConfigError(
+            f"{run.path} was trained on data under a use agreement ({', '.join(sealed)}), and weights may hold traces "
+            "of it; if the agreement allows to copy them, give --allow-dua"
+        )
+    text = card(run, model.tasks, tasks, model.max_pieces, whole=options.task is None)
+    if options.task is None:
+        export_model(model, options.output, text)
+        print(f"{options.output}: the encoder with {len(tasks)} heads; `mtscale predict --model {options.output}`")
+    else:
+        export_task(model, tasks[0], options.output, text)
+        print(f"{options.output}: {options.task} as a folder for transformers; README.md shows its use")
+    if sealed:
+        print(
+            f"with --allow-dua: {options.output} holds what was learnt from {', '.join(sealed)}, readable by you alone"
+        )
+    return EXIT_FINISHED
+
+
+def load_run(run: RunDirectory) -> TrainedModel:
+    """The model of a run.
+
+    Raises:
+        ConfigError: packages are missing, or as ``trained.load_run``.
+    """
+    _prepare()
+    from mtscale.serving import trained
+
+    return trained.load_run(run)
+
+
+def _predictor(options: argparse.Namespace) -> Predictor:
+    _prepare()
+    from mtscale.serving import trained
+    from mtscale.serving.predictor import Predictor
+
+    model = trained.load(options.model, job.runs_folder(options.runs))
+    return Predictor(model, model.chosen(options.task))
+
+
+def _prepare() -> None:
+    """Refuse where packages are missing, and keep a library from looking for a GPU, and saying so, by itself."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"using a model needs more packages ({', '.join(missing)}): pip install 'mtscale[train]'")
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for one in given:
+        role, equals, name = one.partition("=")
+        if not (role and equals and name):
+            raise ConfigError(f"--column {one}: expected ROLE=NAME, e.g. --column sentence1=premise")
+        columns[role] = name
+    return columns
+
+
+def _refuse_output_among_inputs(output: Path, inputs: list[Path]) -> None:
+    """Outputs among the inputs would be read by the same command when it goes on."""
+    folder = output.expanduser().resolve()
+    for place in inputs:
+        if folder.is_relative_to(place.expanduser().resolve()):
+            raise ConfigError(f"{output} is in {place}, which is predicted on; choose another --output")
