@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mtscale_tui.topics import run_topics
 
 from mtscale import cli, names
 from mtscale.errors import EXIT_FINISHED
 from mtscale.event_log import EventLog
 from mtscale.run_summary import summarize
 from mtscale.runs import RunDirectory
-from mtscale_tui.topics import run_topics
 from tests.lab import make_run
 
 
