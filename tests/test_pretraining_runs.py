@@ -185,7 +185,7 @@ def test_a_killed_run_goes_on_to_the_same_end(lab: TextLab, whole: Finished) -> 
 
 
 def test_two_ranks_compute_what_one_does(lab: TextLab, whole: Finished) -> None:
-    quiet = ("--set", "encoder.dropout=0.0")
+    quiet = ("--set", "encoder.dropout=0.0", "--set", "pretrain.epochs=1")
     lab.finish("one", *quiet)
     lab.end(lab.start("two", *quiet, ranks=2), "two")
     for name in (names.HELDOUT_LOSS, names.TRAIN_LOSS, names.UNIGRAM_PERPLEXITY):

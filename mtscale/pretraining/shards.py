@@ -272,10 +272,8 @@ class _Builder:
         return np.concatenate([np.empty(0, kind), *self._documents]).astype(kind), np.array(self._ends, dtype=np.int64)
 
     def unigrams(self, vocabulary_size: int) -> NDArray[np.uint32]:
-        counts = np.zeros(vocabulary_size, dtype=np.uint32)
-        for pieces in self._documents:
-            np.add.at(counts, pieces, 1)
-        return counts
+        pieces = np.concatenate([np.empty(0, np.int32), *self._documents])
+        return np.bincount(pieces, minlength=vocabulary_size).astype(np.uint32)
 
 
 def _chunks(found: Iterator[tuple[str, bool]]) -> Iterator[list[tuple[str, bool]]]:

@@ -96,7 +96,7 @@ def _describe_pretraining(job: Job, member: Member, text: PretrainText, world_si
     logits = 3 * 4 * settings.mask_rate * slice_pieces * config.vocab_size / 2**30
     return {
         **_facts(job, member, plan.resolved, world_size),
-        "epochs": round(epochs, 2),
+        "epochs": round(epochs, 2) if plan.steps % per_epoch else plan.steps // per_epoch,
         "steps_per_epoch": per_epoch,
         "steps": plan.steps,
         "batch_size": settings.batch_size,
