@@ -24,7 +24,7 @@ from mtscale.errors import ConfigError
 from . import commands, form, remembered
 from .cells import plain
 from .form import DATA, DS_CONFIG, RECIPE, RUN, SEEDS, Answers, Setting
-from .messages import LAUNCH_SCREEN, RunsStarted
+from .messages import LAUNCH_SCREEN, RunsStarted, is_there
 from .plan import findings_text, plan_text
 
 STARTING, CHECKING = "starting", "checking"
@@ -282,7 +282,7 @@ class LaunchScreen(Screen[None]):
 
     @on(Answered)
     def _answered(self, event: Answered) -> None:
-        if self._busy == STARTING and not event.starting:
+        if not is_there(self) or (self._busy == STARTING and not event.starting):
             return
         self._busy = ""
         if not event.done.succeeded:
@@ -304,7 +304,7 @@ class LaunchScreen(Screen[None]):
 
     @on(DataChecked)
     def _data_checked(self, event: DataChecked) -> None:
-        if self._busy == STARTING:
+        if not is_there(self) or self._busy == STARTING:
             return
         self._busy = ""
         findings = findings_text(event.done.output, event.done.errors)
