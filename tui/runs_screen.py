@@ -41,13 +41,13 @@ class RunsTable(LiveTable):
     """The table of runs: Enter opens one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Open"),
+        Binding("enter", "choose", "Open", show=False),
         Binding("space", "screen.mark", "Mark"),
         Binding("c", "screen.compare", "Compare"),
-        Binding("b", "screen.baseline", "Baseline"),
-        Binding("o", "screen.sort(1)", "Sort"),
+        Binding("b", "screen.baseline", "Baseline", show=False),
+        Binding("o", "screen.sort(1)", "Sort", show=False),
         Binding("O", "screen.turn", "Sort backwards", show=False),
-        Binding("F", "screen.fold", "Fold seeds"),
+        Binding("F", "screen.fold", "Fold seeds", show=False),
         Binding("y", "screen.copy", "Copy id", show=False),
         Binding("u", "screen.unmark", "Unmark all", show=False),
     ]
@@ -122,6 +122,8 @@ class RunsScreen(Screen[None]):
         table.show([MARKS, *columns], {key: [self._mark(key), *row] for key, row in cells.items()})
         if bool(cells) != table.display:
             table.display = bool(cells)
+            # Whether there is a run to stop.
+            self.refresh_bindings()
             if cells and not self.query_one(Input).has_focus:
                 table.focus()
         instead = self.query_one("#instead", Static)
