@@ -77,7 +77,7 @@ async def test_the_palette_has_the_keys_that_work_now(tmp_path: Path) -> None:
         await choose(pilot, "Open")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         offered = {command.title for command in app.get_system_commands(app.screen)}
-        assert {"New run", "Stop", "Resume", "Next metric", "Copy id", "Theme"} <= offered
+        assert {"New run", "Stop", "Resume", "Metric", "Copy id", "Theme"} <= offered
         assert "Fold seeds" not in offered
 
 

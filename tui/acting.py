@@ -32,7 +32,7 @@ class ActingApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "launch", "New run"),
         Binding("S", "stop_run", "Stop", key_display="S"),
-        Binding("R", "resume_run", "Resume", key_display="R"),
+        Binding("R", "resume_run", "Resume", key_display="R", show=False),
     ]
 
     class Resumed(Message):

@@ -40,8 +40,8 @@ class CompareScreen(DetailScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.close_screen", "Back"),
-        Binding("F", "fold", "Fold seeds"),
-        Binding("v", "split", "Dev or test"),
+        Binding("F", "fold", "Fold"),
+        Binding("v", "split", "Dev, test"),
         Binding("z", "zoom", "Zoom", show=False),
         Binding("y", "copy", "Copy ids", show=False),
     ]

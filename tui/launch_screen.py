@@ -53,6 +53,8 @@ class Field(Vertical):
     Field .label { width: 18; }
     Field Input, Field Select { width: 1fr; }
     Field .below { color: $text-muted; padding: 0 0 0 18; }
+    Field .below:ansi { text-style: dim; }
+    Field.-here .label { text-style: bold reverse; }
     Field.-wrong .below { color: $text-error; text-style: bold; }
     """
 
@@ -71,6 +73,14 @@ class Field(Vertical):
         """Show what is wrong in place of the help, or the help again."""
         self.set_class(problem is not None, "-wrong")
         self.query_one(".below", Static).update(Text(f"! {plain(problem)}" if problem else self._explained))
+
+    def on_descendant_focus(self) -> None:
+        """Mark the label of the entry that has the keys: not every terminal shows it otherwise."""
+        self.add_class("-here")
+
+    def on_descendant_blur(self) -> None:
+        """The keys have gone elsewhere."""
+        self.remove_class("-here")
 
     @property
     def typed(self) -> str:

@@ -116,7 +116,7 @@ class StopScreen(ModalScreen[None]):
     #dialog Static { height: auto; }
     #meaning { color: $text-muted; padding: 1 0 0 0; }
     #buttons { height: auto; margin: 1 0 0 0; }
-    #buttons Button { margin: 0 2 0 0; }
+    #buttons Button { margin: 0 2 0 0; border: none; height: 1; }
     #answer { padding: 1 0 0 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
