@@ -94,7 +94,7 @@ async def test_ids_are_copied_where_runs_are_compared(tmp_path: Path) -> None:
         assert app.clipboard == "id-run-1 id-run-2"
 
 
-@pytest.mark.parametrize("theme", ["textual-light", "ansi-dark", "ansi-light"])
+@pytest.mark.parametrize("theme", ["textual-light", "ansi-light"])
 async def test_a_theme_is_chosen_by_keys_and_kept(tmp_path: Path, theme: str) -> None:
     app = RunsApp(tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
