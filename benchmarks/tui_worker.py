@@ -1,9 +1,6 @@
-"""The terminal app in a process of its own, over made runs: its first frame, or a session of a user.
+"""A user's session of the terminal app in a process of its own, over made runs.
 
-    python -m benchmarks.tui_worker first RUNS     prints the moment of the first frame, then ends
-    python -m benchmarks.tui_worker session RUNS   prints the times and the memory of a session with growing runs
-
-Loads nothing that the app does not: imports are part of what is measured.
+python -m benchmarks.tui_worker RUNS   prints the times and the memory of a session with growing runs
 """
 
 from __future__ import annotations
@@ -82,15 +79,6 @@ def _event(kind: str, step: int, values: dict[str, float]) -> str:
     return json.dumps({"time": 1e9 + step, "step": step, "epoch": step, "kind": kind, "values": values}) + "\n"
 
 
-async def first_frame(root: Path) -> float:
-    """The moment at which the table with the first runs was drawn."""
-    running = RunsApp(root)
-    async with running.run_test(size=SIZE) as pilot:
-        while not running.screen.query_one(RunsTable).row_count:
-            await pilot.pause(0.002)
-        return time.time()
-
-
 class TimedStore(RunStore):
     """Remembers when it last began to read."""
 
@@ -107,9 +95,13 @@ class TimedApp(RunsApp):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self._store = self._timed = TimedStore(root)
+        self._timed = TimedStore(root)
         self.refreshes: list[float] = []
         self.whole = asyncio.Event()
+
+    def open_store(self) -> RunStore:
+        """See ``RunsApp``."""
+        return self._timed
 
     @on(RunsApp.Refreshed)
     def _note(self, event: RunsApp.Refreshed) -> None:
@@ -187,8 +179,4 @@ class Session:
 
 
 if __name__ == "__main__":
-    what, where = sys.argv[1:]
-    if what == "first":
-        print(json.dumps(asyncio.run(first_frame(Path(where)))))
-    else:
-        print(json.dumps(asyncio.run(Session(Path(where)).run())))
+    print(json.dumps(asyncio.run(Session(Path(sys.argv[1])).run())))

@@ -1,8 +1,15 @@
 """Multi-task training of one shared BERT-type encoder for biomedical and clinical text mining, on DeepSpeed."""
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("mtscale")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    """The version, looked up when it is asked for: what only watches runs starts without it."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mtscale")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"

@@ -21,7 +21,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -29,6 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mtscale.errors import ConfigError
 from mtscale.names import RUN_NAME
+from mtscale.states import LIVE as LIVE
+from mtscale.states import State as State
 
 HEARTBEAT_SECONDS = 10.0
 SILENT_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
@@ -36,24 +37,8 @@ SILENT_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 # Ends the name of a file that is being written; a process that was killed leaves such a file.
 UNFINISHED = ".unfinished"
 
-
-class State(StrEnum):
-    """The states of a run. ``stalled`` and ``lost`` are never written, they are concluded by whoever looks."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    STALLED = "stalled"
-    STOPPING = "stopping"
-    FINISHED = "finished"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    LOST = "lost"
-
-
 # What a command without a terminal printed, in the directory of its first run.
 OUTPUT = "output.log"
-
-LIVE = frozenset({State.QUEUED, State.RUNNING, State.STALLED, State.STOPPING})
 
 EventKind = Literal["train", "heldout", "dev", "test", "best", "affinity", "perf", "health", "rewind"]
 

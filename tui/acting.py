@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.events import Mount
 from textual.message import Message
+from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from mtscale.runs import LIVE, RunDirectory, State
+from mtscale.states import LIVE, State
 
-from . import commands, remembered
+from . import remembered
 from .cells import plain
 from .messages import LAUNCH_SCREEN, RunsStarted
-from .stop_screen import StopScreen
+
+if TYPE_CHECKING:
+    from . import commands
 
 
 class ActingApp(App[None]):
@@ -27,7 +32,7 @@ class ActingApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "launch", "New run"),
         Binding("S", "stop_run", "Stop", key_display="S"),
-        Binding("R", "resume_run", "Resume", key_display="R"),
+        Binding("R", "resume_run", "Resume", key_display="R", show=False),
     ]
 
     class Resumed(Message):
@@ -52,6 +57,16 @@ class ActingApp(App[None]):
         """The directory of the run that is open, or under the cursor; None if there is none."""
         raise NotImplementedError
 
+    def hindrance(self, directory: Path | None) -> str:
+        """Why this run cannot be stopped or resumed from here, or none be started; empty where nothing hinders."""
+        raise NotImplementedError
+
+    def _is_hindered(self, directory: Path | None) -> bool:
+        said = self.hindrance(directory)
+        if said:
+            self.notify(said, severity="warning", markup=False)
+        return bool(said)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to stop and resume where a run is meant."""
         if action in {"launch", "stop_run", "resume_run"} and self.screen.id == LAUNCH_SCREEN:
@@ -60,9 +75,23 @@ class ActingApp(App[None]):
             return None
         return super().check_action(action, parameters)
 
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers: Textual's own, then every key that works now."""
+        known: set[str] = set()
+        for command in super().get_system_commands(screen):
+            known.add(command.title)
+            yield command
+        for node, binding, enabled, _ in screen.active_bindings.values():
+            if enabled and binding.description not in {"", "palette", *known}:
+                known.add(binding.description)
+                run = partial(self.run_action, binding.action, node)
+                yield SystemCommand(binding.description, f"key {self.get_key_display(binding)}", run)
+
     async def action_launch(self) -> None:
         """Open the form for a new run."""
-        # The schema that it is made of would take a tenth of the time to the first frame.
+        if self._is_hindered(None):
+            return
+        # Screens are loaded when they are opened: together they take as long as the first frame.
         from .launch_screen import LaunchScreen
 
         await self.push_screen(LaunchScreen(self.root))
@@ -70,10 +99,12 @@ class ActingApp(App[None]):
     async def action_stop_run(self) -> None:
         """Open the dialog that ends a run."""
         directory = self.current_run()
-        if directory is None:
+        if directory is None or self._is_hindered(directory):
             return
         state = _state(directory)
         if state is None or state in LIVE or state is State.LOST:
+            from .stop_screen import StopScreen
+
             await self.push_screen(StopScreen(directory))
         else:
             self.notify(f"{plain(directory.name)} is {state}: there is nothing to stop", markup=False)
@@ -81,7 +112,7 @@ class ActingApp(App[None]):
     def action_resume_run(self) -> None:
         """Go on with a run that was stopped or cut off."""
         directory = self.current_run()
-        if directory is None:
+        if directory is None or self._is_hindered(directory):
             return
         state = _state(directory)
         if state is None or state in LIVE or state is State.FINISHED:
@@ -93,6 +124,8 @@ class ActingApp(App[None]):
 
     @work(thread=True, exit_on_error=False, group="resume")
     def _resume(self, directory: Path) -> None:
+        from . import commands
+
         worker = get_current_worker()
         words = ["runs", "resume", str(directory), "--detach"]
         done = commands.run(words, lambda: not worker.is_cancelled, keep=True)
@@ -103,6 +136,9 @@ class ActingApp(App[None]):
     def _resumed(self, event: Resumed) -> None:
         if event.done.succeeded:
             self.launched.append(event.directory)
+        if not self.is_running:
+            return
+        if event.done.succeeded:
             self.notify(f"{plain(event.directory.name)} goes on", markup=False)
             return
         lines = [plain(line) for line in event.done.errors.splitlines() if line.strip()]
@@ -111,6 +147,8 @@ class ActingApp(App[None]):
     @on(RunsStarted)
     def _started(self, event: RunsStarted) -> None:
         self.launched += event.directories
+        if not self.is_running:
+            return
         if self.screen.id == LAUNCH_SCREEN:
             self.screen.dismiss()
         names = ", ".join(plain(directory.name) for directory in event.directories)
@@ -123,6 +161,8 @@ class ActingApp(App[None]):
 
 
 def _state(directory: Path) -> State | None:
+    from mtscale.runs import RunDirectory
+
     try:
         return RunDirectory(directory).state()
     except (OSError, ValueError):

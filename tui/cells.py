@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
 from mtscale import names
-from mtscale.run_summary import RunSummary
-from mtscale.runs import State
+from mtscale.states import State
+
+from .places import mlflow_run
+
+if TYPE_CHECKING:
+    from mtscale.run_summary import RunSummary
 
 NOTHING = "-"
 _TERMINAL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -95,12 +99,14 @@ def short(value: float) -> str:
 
 def progress(summary: RunSummary) -> str:
     """The steps done, and of how many, where that is known."""
-    return f"{summary['step']}/{summary['steps']}" if summary["steps"] else str(summary["step"])
+    if summary["steps"]:
+        return f"{summary['step']}/{summary['steps']}"
+    return str(summary["step"] or NOTHING)
 
 
 def run_name(summary: RunSummary) -> str:
-    """The name of the run, which is that of its directory."""
-    return plain(os.path.basename(summary["dir"]))
+    """The name of the run, which is that of its directory; said of one that MLflow alone knows."""
+    return plain(os.path.basename(summary["dir"])) + (" (MLflow)" if mlflow_run(summary["dir"]) else "")
 
 
 def chose_on_dev(summary: RunSummary) -> bool:

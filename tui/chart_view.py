@@ -24,10 +24,10 @@ class ChartView(Widget, can_focus=True):
     ChartView:ansi:focus { border-left: outer ansi_default; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "topic(1)", "Next metric"),
-        Binding("M", "topic(-1)", "Previous metric", show=False),
-        Binding("t", "alone", "One curve"),
-        Binding("s", "smooth", "Smooth"),
+        Binding("m", "topic(1)", "Metric"),
+        Binding("M", "topic(-1)", "Metric before", show=False),
+        Binding("t", "alone", "One curve", show=False),
+        Binding("s", "smooth", "Smooth", show=False),
         Binding("L", "log", "Log scale", show=False),
         Binding("x", "axis", "Steps or time", show=False),
         Binding("left", "cursor(-1)", "Cursor left", show=False),

@@ -9,15 +9,17 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from mtscale import names
 
+from .cells import plain
 from .chart_view import ChartView
 from .comparison import Comparison, compare, letters, scores_table, settings_table
+from .detail_screen import DetailScreen
 from .groups import member_name
 from .live_table import LiveTable
+from .places import mlflow_run
 from .runs_rows import all_tasks
 from .store import RunDetail, Snapshot
 from .topics import compared_topics
@@ -25,7 +27,7 @@ from .topics import compared_topics
 SIGNIFICANCE = "significance, from the stored predictions: mtscale runs compare"
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(DetailScreen):
     """Tasks by runs with differences, the curves, and the settings that differ."""
 
     DEFAULT_CSS = """
@@ -38,9 +40,10 @@ class CompareScreen(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.close_screen", "Back"),
-        Binding("F", "fold", "Fold seeds"),
-        Binding("v", "split", "Dev or test"),
+        Binding("F", "fold", "Fold"),
+        Binding("v", "split", "Dev, test"),
         Binding("z", "zoom", "Zoom", show=False),
+        Binding("y", "copy", "Copy ids", show=False),
     ]
 
     def __init__(self, directories: Sequence[str], baseline: frozenset[str], folded: bool) -> None:
@@ -53,7 +56,7 @@ class CompareScreen(Screen[None]):
 
     @property
     def watched(self) -> tuple[Path, ...]:
-        """The directories to read for this screen."""
+        """See ``DetailScreen``."""
         return tuple(map(Path, self._directories))
 
     def compose(self) -> ComposeResult:
@@ -80,10 +83,14 @@ class CompareScreen(Screen[None]):
         _, details = self._read
         runs = [details[path].summary for path in self.watched if path in details]
         comparison = compare(runs, self._baseline, self._folded, self._test)
-        gone = len(self._directories) - len(runs)
-        self.query_one("#title", Static).update(self._title(comparison, gone))
+        missing = [path for path in self.watched if path not in details]
+        asked = sum(mlflow_run(path) is not None for path in missing)
+        gone = len(missing) - asked
+        self.query_one("#title", Static).update(self._title(comparison))
         self.query_one("#scores", LiveTable).show(*scores_table(comparison))
-        notes = [SIGNIFICANCE, comparison.left_out, f"{gone} cannot be read any more" if gone else ""]
+        notes = [SIGNIFICANCE, comparison.left_out]
+        notes.append(f"{gone} cannot be read any more" if gone else "")
+        notes.append(f"MLflow is asked for {asked}" if asked else "")
         self.query_one("#notes", Static).update(Text("\n".join(note for note in notes if note)))
         named = [
             (f"{letters(number)} {member_name((member,))}", details[Path(member["dir"])].series)
@@ -95,7 +102,7 @@ class CompareScreen(Screen[None]):
         settings = self.query_one("#settings", LiveTable)
         settings.show(*settings_table(comparison, details))
 
-    def _title(self, comparison: Comparison, gone: int) -> Text:
+    def _title(self, comparison: Comparison) -> Text:
         what = "groups of seeds" if self._folded else "runs"
         optimistic = ""
         if comparison.runs and names.chosen_on(comparison.runs[0]["protocol"]) == "test":
@@ -112,6 +119,13 @@ class CompareScreen(Screen[None]):
         """Change between scores on dev and on test."""
         self._test = not self._test
         self._show_runs()
+
+    def action_copy(self) -> None:
+        """Copy the ids of the runs."""
+        if self._read is not None:
+            ids = " ".join(plain(self._read[1][path].summary["id"]) for path in self.watched if path in self._read[1])
+            self.app.copy_to_clipboard(ids)
+            self.notify(f"copied {ids}", markup=False)
 
     def action_zoom(self) -> None:
         """Give all of the screen to the chart, or the rest its place again."""

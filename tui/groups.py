@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
-
-from mtscale.run_summary import RunSummary
+from typing import TYPE_CHECKING
 
 from .cells import NOTHING, plain, run_name
+
+if TYPE_CHECKING:
+    from mtscale.run_summary import RunSummary
 
 
 def grouped(runs: Iterable[RunSummary]) -> list[tuple[RunSummary, ...]]:
@@ -55,5 +56,8 @@ def spread(values: Sequence[float | None]) -> str:
         return NOTHING
     if len(values) == 1:
         return f"{known[0]:.3f}"
+    # Needed where seeds are folded: its decimals and fractions take a while to load.
+    import statistics
+
     deviation = f"±{statistics.stdev(known):.3f}" if len(known) > 1 else ""
     return f"{statistics.fmean(known):.3f}{deviation} [{len(known)}]"

@@ -24,7 +24,7 @@ from mtscale.errors import ConfigError
 from . import commands, form, remembered
 from .cells import plain
 from .form import DATA, DS_CONFIG, RECIPE, RUN, SEEDS, Answers, Setting
-from .messages import LAUNCH_SCREEN, RunsStarted
+from .messages import LAUNCH_SCREEN, RunsStarted, is_there
 from .plan import findings_text, plan_text
 
 STARTING, CHECKING = "starting", "checking"
@@ -53,6 +53,8 @@ class Field(Vertical):
     Field .label { width: 18; }
     Field Input, Field Select { width: 1fr; }
     Field .below { color: $text-muted; padding: 0 0 0 18; }
+    Field .below:ansi { text-style: dim; }
+    Field.-here .label { text-style: bold reverse; }
     Field.-wrong .below { color: $text-error; text-style: bold; }
     """
 
@@ -71,6 +73,14 @@ class Field(Vertical):
         """Show what is wrong in place of the help, or the help again."""
         self.set_class(problem is not None, "-wrong")
         self.query_one(".below", Static).update(Text(f"! {plain(problem)}" if problem else self._explained))
+
+    def on_descendant_focus(self) -> None:
+        """Mark the label of the entry that has the keys: not every terminal shows it otherwise."""
+        self.add_class("-here")
+
+    def on_descendant_blur(self) -> None:
+        """The keys have gone elsewhere."""
+        self.remove_class("-here")
 
     @property
     def typed(self) -> str:
@@ -282,7 +292,7 @@ class LaunchScreen(Screen[None]):
 
     @on(Answered)
     def _answered(self, event: Answered) -> None:
-        if self._busy == STARTING and not event.starting:
+        if not is_there(self) or (self._busy == STARTING and not event.starting):
             return
         self._busy = ""
         if not event.done.succeeded:
@@ -304,7 +314,7 @@ class LaunchScreen(Screen[None]):
 
     @on(DataChecked)
     def _data_checked(self, event: DataChecked) -> None:
-        if self._busy == STARTING:
+        if not is_there(self) or self._busy == STARTING:
             return
         self._busy = ""
         findings = findings_text(event.done.output, event.done.errors)

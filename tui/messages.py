@@ -1,10 +1,12 @@
-"""What the launch form tells the app, which loads the form only when it is asked for."""
+"""What screens and the app tell each other, without loading each other."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from textual.message import Message
+from textual.screen import Screen
 
 LAUNCH_SCREEN = "launch"
 
@@ -15,3 +17,11 @@ class RunsStarted(Message):
     def __init__(self, directories: list[Path]) -> None:
         super().__init__()
         self.directories = directories
+
+
+def is_there(screen: Screen[Any]) -> bool:
+    """Whether a screen still has its widgets: while it is left, or the app ends, it loses them one by one.
+
+    What a thread posted before may only be handled then.
+    """
+    return screen.app.is_running and screen in screen.app.screen_stack

@@ -8,10 +8,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import platformdirs
-
-from mtscale.runs import write_atomically
-
 THEME = "theme"
 LAUNCH = "launch"
 
@@ -19,8 +15,11 @@ LAUNCH = "launch"
 def path() -> Path:
     """The file, in the user's folder for settings (``XDG_CONFIG_HOME``)."""
     # Asked anew each time, and not kept from the import.
-    folder = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(folder) / "mtscale" if folder else platformdirs.user_config_path("mtscale")) / "tui.json"
+    if folder := os.environ.get("XDG_CONFIG_HOME"):
+        return Path(folder) / "mtscale" / "tui.json"
+    import platformdirs
+
+    return platformdirs.user_config_path("mtscale") / "tui.json"
 
 
 def load() -> dict[str, object]:
@@ -48,6 +47,8 @@ def launch() -> dict[str, str]:
 
 def remember(key: str, value: object) -> None:
     """Keep a value; a folder that cannot be written is no reason to stop."""
+    from mtscale.runs import write_atomically
+
     known = load() | {key: value}
     with contextlib.suppress(OSError):
         path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)

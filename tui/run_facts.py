@@ -79,10 +79,11 @@ def _row(
     detail: RunDetail, title: str, name: str, known: tuple[float | None, float | None, float | None]
 ) -> list[Cell]:
     series = detail.series.get(name)
+    # MLflow knows of steps alone.
     last = best = epoch = None
     if series:
         place = max(range(len(series)), key=series.values.__getitem__)
-        last, best, epoch = series.values[-1], series.values[place], series.epochs[place]
+        last, best, epoch = series.values[-1], series.values[place], series.epochs[place] or None
     kept, floor, base = known
     below = kept is not None and floor is not None and kept <= floor
     return [

@@ -10,7 +10,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TabbedContent, TabPane
 
@@ -18,7 +17,9 @@ from mtscale.run_summary import RunSummary
 
 from .cells import plain
 from .chart_view import ChartView
+from .detail_screen import DetailScreen
 from .live_table import LiveTable
+from .places import mlflow_run
 from .run_facts import FILE_COLUMNS, facts_line, files_table, heading, panel, task_columns, tasks_table
 from .store import RunDetail, Snapshot
 from .text_pane import TextLines, TextPane
@@ -35,7 +36,7 @@ TABS = {
 WIDE = 110
 
 
-class RunScreen(Screen[None]):
+class RunScreen(DetailScreen):
     """One run. It keeps the last that was read if the directory vanishes."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012
@@ -84,8 +85,13 @@ class RunScreen(Screen[None]):
 
     @property
     def watched(self) -> tuple[Path, ...]:
-        """The directories to read for this screen."""
+        """See ``DetailScreen``."""
         return (self._directory,)
+
+    @property
+    def run(self) -> Path | None:
+        """See ``DetailScreen``."""
+        return self._directory
 
     def compose(self) -> ComposeResult:
         """The heading, the tabs and the keys."""
@@ -119,10 +125,10 @@ class RunScreen(Screen[None]):
         self._baseline_runs = [summary for summary in snapshot.runs if summary["dir"] in self._baseline]
         detail = details.get(self._directory)
         if detail is None:
-            gone = (
-                f"gone  {plain(self._directory.name)}\nThe run directory cannot be read any more; below, the last seen."
-            )
-            self.query_one("#title", Static).update(Text(gone))
+            name = plain(self._directory.name)
+            gone = f"gone  {name}\nThe run directory cannot be read any more; below, the last seen."
+            asked = f"MLflow is asked for {name} ...  {snapshot.problem}"
+            self.query_one("#title", Static).update(Text(asked if mlflow_run(self._directory) else gone))
             return
         self._detail = detail
         self._show_detail(detail)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-from mtscale.run_summary import RunSummary
-from mtscale.runs import State
+from mtscale.states import State
 
 from .cells import NOTHING, STATE_STYLE, Cell, Column, chose_on_dev, duration, plain, progress, run_name
 from .groups import grouped, kept_score, mean, member_name, spread
+
+if TYPE_CHECKING:
+    from mtscale.run_summary import RunSummary
 
 COLUMNS = (
     *map(Column, ("state", "name", "recipe", "stage")),
@@ -24,7 +27,7 @@ _URGENT = (
 NEWEST = "newest"
 UNMARKED = Cell("  ", "bold")
 
-Members = tuple[RunSummary, ...]
+Members: TypeAlias = "tuple[RunSummary, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def _cells(members: Members, tasks: Sequence[str], time: str) -> list[Cell]:
         Cell(plain(first["recipe"])),
         Cell(stage),
         Cell(",".join(seeds) if len(seeds) <= 4 else f"{len(seeds)} seeds"),
-        Cell(progress(first) if len(members) == 1 else f"{done}/{of}"),
+        Cell(progress(first) if len(members) == 1 else f"{done}/{of}" if of else NOTHING),
         Cell(time or NOTHING),
         Cell(spread([dev_macro(member) for member in members])),
         *(Cell(scores.get(task, "")) for task in tasks),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -15,12 +15,15 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
-from mtscale.runs import LIVE
+from mtscale.states import LIVE
 
 from .cells import Cell, Column, plain
 from .live_table import LiveTable
+from .messages import is_there
 from .runs_rows import NEWEST, Members, RowCache, View, all_tasks, arrange, mark_cell, runs_table, sort_columns
-from .store import Snapshot
+
+if TYPE_CHECKING:
+    from .store import Snapshot
 
 MARKS = Column("")
 
@@ -38,13 +41,13 @@ class RunsTable(LiveTable):
     """The table of runs: Enter opens one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Open"),
+        Binding("enter", "choose", "Open", show=False),
         Binding("space", "screen.mark", "Mark"),
         Binding("c", "screen.compare", "Compare"),
-        Binding("b", "screen.baseline", "Baseline"),
-        Binding("o", "screen.sort(1)", "Sort"),
+        Binding("b", "screen.baseline", "Baseline", show=False),
+        Binding("o", "screen.sort(1)", "Sort", show=False),
         Binding("O", "screen.turn", "Sort backwards", show=False),
-        Binding("F", "screen.fold", "Fold seeds"),
+        Binding("F", "screen.fold", "Fold seeds", show=False),
         Binding("y", "screen.copy", "Copy id", show=False),
         Binding("u", "screen.unmark", "Unmark all", show=False),
     ]
@@ -76,9 +79,11 @@ class RunsScreen(Screen[None]):
             self.baseline = baseline
             self.folded = folded
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, title: str | None = None) -> None:
+        """``title`` stands for the folder where that is not what tells most."""
         super().__init__()
         self._root = root
+        self._folder = title or str(root)
         self._snapshot: Snapshot | None = None
         self._view = View()
         self._rows: dict[str, Members] = {}
@@ -86,7 +91,7 @@ class RunsScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The title line, the table or what stands in its place, the filter and the keys."""
-        yield Static(Text(f"mtscale  {plain(str(self._root))}"), id="title", markup=False)
+        yield Static(Text(f"mtscale  {plain(self._folder)}"), id="title", markup=False)
         yield Static("Reading the runs ...", id="instead", markup=False)
         yield RunsTable(id="runs", frozen=3)
         yield Input(placeholder="words of a name, recipe, stage, state or task", id="filter", compact=True)
@@ -108,7 +113,7 @@ class RunsScreen(Screen[None]):
         self._show_runs()
 
     def _show_runs(self) -> None:
-        if self._snapshot is None:
+        if self._snapshot is None or not is_there(self):
             return
         runs = self._snapshot.runs
         self._rows = arrange(runs, self._view)
@@ -117,6 +122,8 @@ class RunsScreen(Screen[None]):
         table.show([MARKS, *columns], {key: [self._mark(key), *row] for key, row in cells.items()})
         if bool(cells) != table.display:
             table.display = bool(cells)
+            # Whether there is a run to stop.
+            self.refresh_bindings()
             if cells and not self.query_one(Input).has_focus:
                 table.focus()
         instead = self.query_one("#instead", Static)
@@ -136,7 +143,7 @@ class RunsScreen(Screen[None]):
             snapshot.problem,
             f"{len(self._view.marked)} marked" if self._view.marked else "",
             "" if sort == f"by {NEWEST}" else sort,
-            str(self._root),
+            self._folder,
         )
         return Text("  ".join(plain(part) for part in parts if part))
 
@@ -155,14 +162,16 @@ class RunsScreen(Screen[None]):
 
     @property
     def _at_cursor(self) -> Members:
-        return self._rows.get(self.query_one(RunsTable).row_at_cursor or "", ())
+        # Which keys work is asked while the app ends, too.
+        key = next((table.row_at_cursor for table in self.query(RunsTable)), None)
+        return self._rows.get(key or "", ())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
         """Offer a filter where none is asked for, and the end of it where it shows."""
-        if not self.is_mounted or action not in {"filter", "drop_filter"}:
+        if action not in {"filter", "drop_filter"}:
             return True
-        entry = self.query_one(Input)
-        return not entry.has_focus if action == "filter" else entry.display
+        entries = self.query(Input)
+        return all(not one.has_focus for one in entries) if action == "filter" else any(one.display for one in entries)
 
     @on(Input.Changed)
     def _filter(self, event: Input.Changed) -> None:

@@ -31,6 +31,11 @@ def _lines(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return (f"{path.name} cannot be read: {error.strerror}",)
+    return lines_of(text)
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    """A text as lines that cannot steer the terminal."""
     return tuple(plain(line) for line in text.splitlines())
 
 

@@ -24,6 +24,7 @@ from mtscale.runs import LIVE, RunDirectory, RunProcess, State
 
 from . import commands
 from .cells import plain, state_text
+from .messages import is_there
 
 LOOK_SECONDS = 1.0
 SLICE_SECONDS = 0.1
@@ -115,7 +116,7 @@ class StopScreen(ModalScreen[None]):
     #dialog Static { height: auto; }
     #meaning { color: $text-muted; padding: 1 0 0 0; }
     #buttons { height: auto; margin: 1 0 0 0; }
-    #buttons Button { margin: 0 2 0 0; }
+    #buttons Button { margin: 0 2 0 0; border: none; height: 1; }
     #answer { padding: 1 0 0 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -175,6 +176,8 @@ class StopScreen(ModalScreen[None]):
 
     @on(Looked)
     def _show(self, event: Looked) -> None:
+        if not is_there(self):
+            return
         seen = event.seen
         self.query_one("#seen", Static).update(describe(self._directory.name, seen))
         live = seen is not None and seen.state in LIVE
@@ -220,6 +223,8 @@ class StopScreen(ModalScreen[None]):
 
     @on(Answered)
     def _answered(self, event: Answered) -> None:
+        if not is_there(self):
+            return
         self._busy = False
         said = event.done.output if event.done.succeeded else event.done.errors
         lines = [plain(line) for line in said.replace(f"{self._directory}: ", "").splitlines() if line.strip()]

@@ -161,7 +161,7 @@ class TextPane(Vertical):
         if action == "follow":
             return self._grows
         if action == "drop_search":
-            return self.is_mounted and self.query_one(Input).display
+            return any(entry.display for entry in self.query(Input))
         return True
 
     def action_search(self) -> None:
