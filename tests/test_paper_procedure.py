@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from mtscale.model.packing import Layout
 from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.tasks import TASKS, Kind
 from mtscale.training.optimizer import LinearSchedule, TaskAdamax, activate, build_optimizer
+from tests.lab import launch
 
 STS, NLI, RELATION, NER = (
     TASKS[name] for name in ("cdr-similarity", "evidence-inference", "cdr-relation", "cdr-disease")
@@ -358,6 +360,22 @@ def test_carried_heads_go_on_exactly_after_a_resume(tiny_encoder: Path) -> None:
         take_step(resumed, other, task, step, None)
     weights = resumed.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_engines_carry_heads_from_their_first_step_on(ranks: int, tiny_encoder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "moved.json"
+    launch(Path(__file__).with_name("carried_worker.py"), ranks, [str(tiny_encoder), str(output)], tmp_path / "cache")
+    records = json.loads(output.read_text(encoding="utf-8"))
+    assert [record["zero"] for record in records] == [0] * 10 + [1] * 10
+    for stage in (records[:10], records[10:]):
+        trained: set[str] = set()
+        for record in stage:
+            trained |= {"encoder", record["task"]}
+            trained |= {"pooler"} if TASKS[record["task"]].kind is not Kind.TAGGING else set()
+            assert set(record["moved"]) == trained, record
+            assert len(set(record["digests"])) == 1, record
 
 
 # Dropout
