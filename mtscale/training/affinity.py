@@ -125,7 +125,7 @@ class AffinityProbe:
                 loss = self._loss(task, weights, batch, terms)
                 objective = self._model.head(task).objective(loss, 0.0)
                 parts = torch.autograd.grad(objective, encoder, materialize_grads=True)
-                for sums, part in zip(gradients[place].split(sizes), parts, strict=True):
+                for sums, part in zip(torch.split(gradients[place], sizes), parts, strict=True):
                     sums += part.flatten()
                 losses[place] += loss.detach()
             sum_over_ranks(gradients[place], self._ranks)
@@ -141,7 +141,7 @@ class AffinityProbe:
         encoder = {name: tensor for name, tensor in weights.items() if name.startswith(_ENCODER)}
         sizes = [tensor.numel() for tensor in encoder.values()]
         for source, step in enumerate(steps):
-            parts = zip(encoder.items(), step.split(sizes), strict=True)
+            parts = zip(encoder.items(), torch.split(step, sizes), strict=True)
             moved = {name: tensor - self._rate * part.view_as(tensor) for (name, tensor), part in parts}
             for target, (task, (terms, batches)) in enumerate(slices.items()):
                 if target != source:
