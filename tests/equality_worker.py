@@ -22,6 +22,7 @@ from mtscale.model.encoder import load_encoder
 from mtscale.model.heads import num_outputs
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.model.packing import Layout
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.recipe_sections import StageSettings
 from mtscale.tasks import SAMPLE_TASKS, Kind, Task
 from mtscale.training import distributed
@@ -65,7 +66,13 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in weights.values())).hexdigest()
 
 
-def train(zero_stage: int, encoder_folder: str, ranks: Ranks, device: torch.device) -> list[dict[str, object]]:
+def train(
+    zero_stage: int,
+    encoder_folder: str,
+    ranks: Ranks,
+    device: torch.device,
+    procedure: PaperSettings = CLEAN_PROCEDURE,
+) -> list[dict[str, object]]:
     """A record of every step, on rank 0. In every second step the last slice of the last rank is empty."""
     encoder, _ = load_encoder(encoder_folder, 0.0, 128)
     model = MultiTaskModel(encoder, SAMPLE_TASKS, head_dropout=0.0, seed=1, mean_scores={})
@@ -76,7 +83,7 @@ def train(zero_stage: int, encoder_folder: str, ranks: Ranks, device: torch.devi
     resolved = ds_config.resolve(
         config, batch_size=SETTINGS.batch_size, clip=1.0, world_size=ranks.world_size, machine=probe()
     )
-    engine = Engine(model, SETTINGS, resolved, len(STEPS), ranks, device)
+    engine = Engine(model, SETTINGS, resolved, len(STEPS), ranks, device, procedure)
     engine.train()
     records: list[dict[str, object]] = []
     for step, task in enumerate(STEPS):

@@ -93,7 +93,7 @@ def test_a_stopped_run_goes_on_exactly_with_heads_carried_on(pair: Pair) -> None
     options = ("--set", f"refine.epochs={EPOCHS}", "--set", 'protocol="paper"')
     stopped = lab.run("stopped")
     process = lab.start("stopped", *options)
-    wait_until(lambda: steps_done(stopped) >= 3, process)  # some heads have not been trained yet
+    wait_until(lambda: steps_done(stopped) >= 3, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == EXIT_STOPPED, errors

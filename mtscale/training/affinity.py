@@ -13,7 +13,7 @@ values of different times compare, and the step that of plain gradient descent, 
 Training sees nothing of it: dropout is off, rows are drawn by a generator of their own, gradients are of tensors that
 share the weights' memory or copy it. All is computed in float32, since a step changes a loss by less than 16 bits show.
 With T tasks a sample costs T passes forward and backward and T (T - 1) forward, on a mini-batch each. In memory are T
-gradients and a copy of the encoder in float32, and another copy where weights have 16 bits.
+gradients and one more tensor of the encoder's size in float32, and another where weights have 16 bits.
 """
 
 from __future__ import annotations
@@ -117,15 +117,16 @@ class AffinityProbe:
     def _gradients(self, weights: Weights, slices: Mapping[str, tuple[int, Sequence[Batch]]]) -> tuple[Tensor, Tensor]:
         """(T, encoder weights): the clipped gradients of the tasks' objectives; and (T) their losses."""
         encoder = [tensor for name, tensor in weights.items() if name.startswith(_ENCODER)]
-        size = sum(tensor.numel() for tensor in encoder)
-        gradients = torch.zeros(len(slices), size, device=self._device)
+        sizes = [tensor.numel() for tensor in encoder]
+        gradients = torch.zeros(len(slices), sum(sizes), device=self._device)
         losses = torch.zeros(len(slices), device=self._device)
         for place, (task, (terms, batches)) in enumerate(slices.items()):
             for batch in batches:
                 loss = self._loss(task, weights, batch, terms)
                 objective = self._model.head(task).objective(loss, 0.0)
                 parts = torch.autograd.grad(objective, encoder, materialize_grads=True)
-                gradients[place] += torch.cat([part.flatten() for part in parts])
+                for sums, part in zip(torch.split(gradients[place], sizes), parts, strict=True):
+                    sums += part.flatten()
                 losses[place] += loss.detach()
             sum_over_ranks(gradients[place], self._ranks)
             gradients[place] *= torch.clamp(self._clip / gradients[place].norm(), max=1.0)
@@ -140,7 +141,7 @@ class AffinityProbe:
         encoder = {name: tensor for name, tensor in weights.items() if name.startswith(_ENCODER)}
         sizes = [tensor.numel() for tensor in encoder.values()]
         for source, step in enumerate(steps):
-            parts = zip(encoder.items(), step.split(sizes), strict=True)
+            parts = zip(encoder.items(), torch.split(step, sizes), strict=True)
             moved = {name: tensor - self._rate * part.view_as(tensor) for (name, tensor), part in parts}
             for target, (task, (terms, batches)) in enumerate(slices.items()):
                 if target != source:
