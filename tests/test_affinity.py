@@ -19,7 +19,7 @@ from mtscale.inputs.encode import PieceVocabulary
 from mtscale.inputs.schedule import Schedule
 from mtscale.model.encoder import load_encoder
 from mtscale.model.multitask import MultiTaskModel
-from mtscale.recipe import StageSettings
+from mtscale.recipe_sections import StageSettings
 from mtscale.tasks import Kind, Task
 from mtscale.training.affinity import AffinityProbe
 from mtscale.training.distributed import Ranks
