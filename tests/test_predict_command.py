@@ -136,7 +136,7 @@ def test_a_killed_prediction_goes_on_with_whole_inputs(run: RunDirectory, tmp_pa
     texts = tmp_path / "in"
     texts.mkdir()
     for number in range(6):
-        (texts / f"{number}.txt").write_text(documents(150, first=number))
+        (texts / f"{number}.txt").write_text(documents(80, first=number))
     command = ["predict", "--model", str(run.path), "--task", "cdr-disease", "-o", str(tmp_path / "out"), str(texts)]
     process = subprocess.Popen([sys.executable, "-m", "mtscale.cli", *command], stderr=subprocess.DEVNULL)
     done = tmp_path / "out" / "done.jsonl"
