@@ -161,6 +161,7 @@ def test_a_killed_prediction_goes_on_with_whole_inputs(run: RunDirectory, tmp_pa
             assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     for name, facts in before.items():
         assert (tmp_path / "out" / f"{name}.predictions.jsonl").stat().st_ino == facts.st_ino, "not done again"
+    assert len(lines(done)) == 6, "the half line is gone"
 
 
 def test_a_changed_input_is_done_again_and_other_settings_are_refused(
