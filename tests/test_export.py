@@ -153,7 +153,7 @@ def check_variety(task: str, expected: list[Any]) -> None:
 
 
 def test_plain_transformers_predicts_the_same(run: RunDirectory, tmp_path: Path) -> None:
-    check_exports(run, [task.name for task in SAMPLE_TASKS], 40, tmp_path)
+    check_exports(run, [task.name for task in SAMPLE_TASKS], 20, tmp_path)
 
 
 @pytest.mark.slow

@@ -135,8 +135,8 @@ def test_a_bad_document_is_told_and_the_others_are_not_lost(
 def test_a_killed_prediction_goes_on_with_whole_inputs(run: RunDirectory, tmp_path: Path) -> None:
     texts = tmp_path / "in"
     texts.mkdir()
-    for number in range(6):
-        (texts / f"{number}.txt").write_text(documents(150, first=number))
+    for number in range(10):
+        (texts / f"{number}.txt").write_text(documents(60, first=number))
     command = ["predict", "--model", str(run.path), "--task", "cdr-disease", "-o", str(tmp_path / "out"), str(texts)]
     process = subprocess.Popen([sys.executable, "-m", "mtscale.cli", *command], stderr=subprocess.DEVNULL)
     done = tmp_path / "out" / "done.jsonl"
@@ -148,7 +148,7 @@ def test_a_killed_prediction_goes_on_with_whole_inputs(run: RunDirectory, tmp_pa
     process.send_signal(signal.SIGKILL)
     process.wait()
     whole = [json.loads(line)["input"] for line in done.read_bytes().split(b"\n")[:-1]]
-    assert 2 <= len(whole) < 6
+    assert 2 <= len(whole) < 10
     before = {name: (tmp_path / "out" / f"{name}.predictions.jsonl").stat() for name in whole}
     with open(done, "ab") as stream:
         stream.write(b'{"input": "5.t')  # as if killed in the middle of a line
@@ -161,6 +161,7 @@ def test_a_killed_prediction_goes_on_with_whole_inputs(run: RunDirectory, tmp_pa
             assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     for name, facts in before.items():
         assert (tmp_path / "out" / f"{name}.predictions.jsonl").stat().st_ino == facts.st_ino, "not done again"
+    assert len(lines(done)) == 10, "the half line is gone"
 
 
 def test_a_changed_input_is_done_again_and_other_settings_are_refused(

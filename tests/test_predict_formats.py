@@ -20,7 +20,7 @@ from mtscale.corpora.conll import Tag
 from mtscale.serving import trained
 from mtscale.serving.annotate import Annotated, Annotator
 from mtscale.serving.predictor import Predictor
-from mtscale.serving.reading import read
+from mtscale.serving.reading import plain_document, read
 from mtscale.serving.units import Failure, Unit
 from mtscale.serving.writing import WRITERS, LinesWriter
 from mtscale.tasks import TASKS
@@ -266,3 +266,9 @@ def test_relations_between_given_mentions(predictor: Predictor, tmp_path: Path) 
     (alone,) = predictor.predict(ready)
     assert found.relations[0].label == alone["cdr-relation"]["label"]
     assert list(found.relations[0].probabilities.values()) == alone["cdr-relation"]["probabilities"]
+
+
+def test_sentences_of_raw_text_do_not_cross_an_empty_line() -> None:
+    text = "A title without a stop\r\n\r\nThe text\ngoes on. Then more"
+    sentences = [text[start:end] for start, end in plain_document("1", text).sentences()]
+    assert sentences == ["A title without a stop", "The text\ngoes on.", "Then more"]
