@@ -88,6 +88,7 @@ async def test_compare(pictures: Pictures) -> None:
         await pictures(pilot)
 
 
+@pytest.mark.slow
 async def test_help(pictures: Pictures) -> None:
     async with RunsApp(DEMO, demo=True).run_test(size=(80, 24)) as pilot:
         await rows(pilot)

@@ -12,10 +12,14 @@ from typing import Self
 
 
 class Terminal:
-    """A session of a tmux server of its own. Ends with its server, as a terminal does that is closed."""
+    """A session of a tmux server of its own, which ends as a terminal does that is closed.
+
+    Keys and the screens that were waited for stand in a file beside its socket, for whoever wants to see them.
+    """
 
     def __init__(self, socket: Path, folder: Path, environment: Mapping[str, str], size: tuple[int, int]) -> None:
         self._socket = socket
+        self._record = socket.with_suffix(".screens")
         width, height = (str(number) for number in size)
         command = ["new-session", "-d", "-x", width, "-y", height, "-c", str(folder), "sh"]
         self._tmux("-f", "/dev/null", *command, environment=environment)
@@ -38,13 +42,19 @@ class Terminal:
     def press(self, *keys: str) -> None:
         """Press keys, by tmux's names for them."""
         for key in keys:
+            self._note(f"key {key}")
             self._tmux("send-keys", key)
             # What follows an escape at once would be read as one key with it.
             time.sleep(0.3 if key == "Escape" else 0.02)
 
     def write(self, text: str) -> None:
         """Type a text as it is."""
+        self._note(f"text {text}")
         self._tmux("send-keys", "-l", text)
+
+    def _note(self, what: str) -> None:
+        with open(self._record, "a", encoding="utf-8") as record:
+            record.write(what + "\n")
 
     def screen(self, *, styled: bool = False) -> str:
         """What stands on the screen; ``styled``: with the escape codes of its styles."""
@@ -56,6 +66,7 @@ class Terminal:
         while True:
             shown = self.screen(styled=styled)
             if re.search(wanted, shown) if isinstance(wanted, str) else wanted(shown):
+                self._note(shown)
                 return shown
             assert time.monotonic() < end, f"not within {seconds} s: {wanted}\n{shown}"
             time.sleep(0.2)

@@ -10,7 +10,7 @@ import argparse
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .store import RunDetail, RunStore, Snapshot
 
 REFRESH_SECONDS = 2.0
-MLFLOW_SECONDS = 15.0
 DEMO = Path(__file__).parent / "demo"
 SLICE_SECONDS = 0.1
 
@@ -113,26 +112,34 @@ class RunsApp(ActingApp):
             # What is read faster than it can be shown would hold up the keys.
             while not worker.is_cancelled and not self._shown.wait(SLICE_SECONDS):
                 pass
-            self._rest(worker, watched, SLICE_SECONDS / 4 if snapshot.pending else REFRESH_SECONDS)
+            seconds = SLICE_SECONDS / 4 if snapshot.pending else REFRESH_SECONDS
+            self._rest(worker, seconds, watched, lambda: self._watched)
 
     @work(thread=True, group="mlflow")
     def _ask_mlflow(self) -> None:
-        """Ask for the runs that are in none of the directories: every 15 seconds, and at once when one is opened."""
+        """Ask for the runs that are in none of the directories when that is due, and at once for one that is opened."""
         from .mlflow_store import MlflowStore
 
         worker = get_current_worker()
         with MlflowStore(self.root) as store:
             while not worker.is_cancelled:
-                watched, last = self._watched, self._last
-                if last is not None:
-                    elsewhere = store.read(last.snapshot, watched, lambda: not worker.is_cancelled)
-                    self.post_message(self.MlflowRead(elsewhere))
-                self._rest(worker, watched, MLFLOW_SECONDS)
+                places, last = self._mlflow_places(), self._last
+                assert last is not None, "it begins when the directories have been read"
+                elsewhere = store.read(last.snapshot, places, lambda: not worker.is_cancelled)
+                self.post_message(self.MlflowRead(elsewhere))
+                seconds = store.due - time.monotonic()
+                self._rest(worker, seconds, places, self._mlflow_places)
 
-    def _rest(self, worker: Worker[None], watched: Sequence[Path], seconds: float) -> None:
+    def _mlflow_places(self) -> tuple[Path, ...]:
+        return tuple(path for path in self._watched if mlflow_run(path))
+
+    def _rest(
+        self, worker: Worker[None], seconds: float, opened: Sequence[Path], now: Callable[[], Sequence[Path]]
+    ) -> None:
+        """Wait so long, or until something else is open than was."""
         # A thread cannot be interrupted: it has to look often whether the app has ended.
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not worker.is_cancelled and self._watched == watched:
+        while time.monotonic() < end and not worker.is_cancelled and now() == opened:
             time.sleep(SLICE_SECONDS / 4)
 
     @on(Refreshed)

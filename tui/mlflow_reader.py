@@ -2,7 +2,8 @@
 
     python -m mtscale_tui.mlflow_reader URI EXPERIMENT
 
-A line of JSON asks, a line of JSON answers: ``{"runs": true}`` or ``{"run": MLFLOW_RUN_ID}``. Whoever asks ends it by
+A line of JSON asks, a line of JSON answers: ``{"runs": true}`` or ``{"run": MLFLOW_RUN_ID}``, each with the seconds
+that it took. Whoever asks ends it by
 closing its standard input, or kills it: nothing is ever written to the store.
 """
 
@@ -13,6 +14,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,7 +182,9 @@ def main() -> None:
         try:
             require_readable(uri)
             client = client or open_client(uri)
+            began = time.monotonic()
             answer = read_run(client, asked["run"]) if "run" in asked else {"runs": list_runs(client, experiment)}
+            answer["seconds"] = time.monotonic() - began
         except Exception as error:
             answer = {"problem": explain(error, uri)}
         answers.write(json.dumps(answer) + "\n")

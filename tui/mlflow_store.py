@@ -28,6 +28,9 @@ from .settings import Settings, lines_of
 from .store import RunDetail, Snapshot
 
 ANSWER_SECONDS = 30.0
+LIST_SECONDS = 15.0
+# A store with many runs is asked more rarely: what watches must not take the cores from what trains.
+_RESTS = 20
 _SLICE_SECONDS = 0.1
 _READ_BYTES = 1 << 16
 
@@ -59,6 +62,9 @@ class MlflowStore:
         self._experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "mtscale"
         self._reader: subprocess.Popen[bytes] | None = None
         self._known: dict[str, RunSummary] = {}
+        self._problem = ""
+        self.due = 0.0
+        """When to list the runs again, by ``time.monotonic``."""
 
     def __enter__(self) -> Self:
         return self
@@ -79,17 +85,9 @@ class MlflowStore:
             self._reader = None
 
     def read(self, snapshot: Snapshot, watched: Sequence[Path], is_wanted: Callable[[], bool]) -> Elsewhere:
-        """All runs, and those watched in detail. Takes long at times, but ends soon when it is not wanted any more."""
-        if self._default is not None and not self._default.exists():
-            mirrored = any(summary["mlflow_run_id"] for summary in snapshot.runs)
-            return Elsewhere(problem="MLflow: no mlflow.db beside these runs" if mirrored else "")
-        answer = self._ask({"runs": True}, is_wanted)
-        if "problem" in answer:
-            return Elsewhere(tuple(self._known.values()), problem=_told(answer))
-        # Who shows them sees that a run is the same as before.
-        found: dict[str, RunSummary] = {summary["dir"]: summary for summary in answer["runs"]}
-        self._known = {key: old if (old := self._known.get(key)) == new else new for key, new in found.items()}
-        details, problem = {}, ""
+        """All runs, listed anew when that is due, and those watched in detail. Ends soon when not wanted any more."""
+        problem = self._list(snapshot, is_wanted) if time.monotonic() >= self.due else self._problem
+        details = {}
         for place in watched:
             if (run_id := mlflow_run(place)) is None:
                 continue
@@ -99,6 +97,24 @@ class MlflowStore:
             else:
                 details[place] = _detail(answer)
         return Elsewhere(tuple(self._known.values()), details, problem)
+
+    def _list(self, snapshot: Snapshot, is_wanted: Callable[[], bool]) -> str:
+        """Learn what runs there are; what is the matter, if anything."""
+        seconds = 0.0
+        if self._default is not None and not self._default.exists():
+            self._known = {}
+            mirrored = any(summary["mlflow_run_id"] for summary in snapshot.runs)
+            self._problem = "MLflow: no mlflow.db beside these runs" if mirrored else ""
+        else:
+            answer = self._ask({"runs": True}, is_wanted)
+            self._problem = _told(answer) if "problem" in answer else ""
+            seconds = answer.get("seconds", 0.0)
+            # Who shows them sees that a run is the same as before.
+            found: dict[str, RunSummary] = {summary["dir"]: summary for summary in answer.get("runs", [])}
+            if not self._problem:
+                self._known = {key: old if (old := self._known.get(key)) == new else new for key, new in found.items()}
+        self.due = time.monotonic() + max(LIST_SECONDS, _RESTS * seconds)
+        return self._problem
 
     def _ask(self, question: Mapping[str, object], is_wanted: Callable[[], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + ANSWER_SECONDS
