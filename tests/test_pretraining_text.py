@@ -19,7 +19,7 @@ from mtscale import recipe
 from mtscale.corpora.catalogue import SAMPLE_FOLDER
 from mtscale.errors import ConfigError, DataError
 from mtscale.model.encoder import open_tokenizer
-from mtscale.pretraining.batches import TextSchedule, collate, heldout_batches, mask_rows
+from mtscale.pretraining.batches import TextRow, TextSchedule, collate, heldout_batches, mask_rows
 from mtscale.pretraining.documents import cut, read
 from mtscale.pretraining.masking import HELDOUT
 from mtscale.pretraining.shards import cut_rows, is_held_out
@@ -144,6 +144,17 @@ def test_a_batch_holds_the_masked_rows(text: PretrainText) -> None:
             label += 1
         first += length + 2
     assert not batch.token_type_ids.any()
+
+
+def test_a_row_with_nothing_to_predict_adds_nothing(tmp_path: Path, tiny_encoder: Path) -> None:
+    text = opened(tmp_path, tiny_encoder, 'masking = "words"')
+    vocabulary = text.vocabulary.backend.get_vocab()
+    one_word = np.array([vocabulary["a"], *[vocabulary["##b"]] * 20], dtype=np.int32)
+    (masked,) = mask_rows([TextRow(0, one_word)], text.masking, 1, 1)
+    assert not len(masked.chosen), "the word has more pieces than are to be predicted"
+    batch = collate([masked], text.vocabulary)
+    assert batch.labels is None
+    assert batch.pieces == 23
 
 
 def test_held_out_masks_are_the_same_in_every_run(text: PretrainText) -> None:
