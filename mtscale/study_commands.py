@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -129,10 +130,13 @@ def _make(
     options: argparse.Namespace, study: Study, beside: Path, folder: StudyFolder, data_root: Path | None
 ) -> tuple[Plan, dict[str, float]]:
     job.require_packages()
+    machine = probe()
+    if machine.accelerator == "cpu":
+        # Unasked, DeepSpeed looks itself and says on standard output, where a plan may go, that it has found no GPU.
+        os.environ["DS_ACCELERATOR"] = "cpu"
     # The first use of torch: a refusal above comes at once.
     from mtscale.study.estimates import Estimator
 
-    machine = probe()
     config = ds_config.load(ds_config.find(options.ds_config or ds_config.shipped_for(machine)))
     estimator = Estimator(study, beside, folder.runs, data_root, machine, config)
     workers = options.workers or max(1, machine.gpu_count)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from mtscale import ds_config, names
 from mtscale.ds_config import JsonObject, Machine
@@ -58,6 +58,7 @@ class Estimator:
         self._splits: dict[str, Splits] = {}
         self._documents: dict[str, int] = {}
         self._pretraining: dict[str, float] = {}
+        self._shapes: dict[str, tuple[PretrainedConfig, duration.Size]] = {}
 
     def plan(self, size: Size, workers: int) -> tuple[Plan, Estimate]:
         """The plan of a size, and what it takes."""
@@ -113,7 +114,7 @@ class Estimator:
         work = duration.work_of(
             counts, settings.epochs, settings.batch_size, splits, chosen_on=names.chosen_on(recipe.protocol)
         )
-        config = AutoConfig.from_pretrained(locate(self._encoder(recipe)))
+        config, size = self._shape(recipe)
         resolved = ds_config.resolve(
             self._config,
             batch_size=settings.batch_size,
@@ -121,9 +122,7 @@ class Estimator:
             world_size=1,
             machine=self._machine,
         )
-        seconds = duration.seconds(
-            work, config, size_of(config), resolved.precision, self._machine.accelerator, ranks=1
-        )
+        seconds = duration.seconds(work, config, size, resolved.precision, self._machine.accelerator, ranks=1)
         return seconds - duration.START_SECONDS + RUN_SECONDS
 
     def _share(self, task: str, documents: int | None) -> float:
@@ -170,7 +169,14 @@ class Estimator:
         return self._pretraining[source.pretrain]
 
     def _parameters(self, unit: Unit) -> int:
-        return size_of(AutoConfig.from_pretrained(locate(self._encoder(unit.recipe)))).parameters
+        return self._shape(unit.recipe)[1].parameters
+
+    def _shape(self, recipe: Recipe) -> tuple[PretrainedConfig, duration.Size]:
+        encoder = self._encoder(recipe)
+        if encoder not in self._shapes:
+            config = AutoConfig.from_pretrained(locate(encoder))
+            self._shapes[encoder] = config, size_of(config)
+        return self._shapes[encoder]
 
     def _disk(self, unit: Unit) -> float:
         return len(unit.runs) * BYTES_OF_WEIGHT * self._parameters(unit)
