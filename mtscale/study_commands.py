@@ -16,6 +16,7 @@ from mtscale.corpora import catalogue, inventory
 from mtscale.durations import duration_text
 from mtscale.errors import EXIT_FINISHED, ConfigError
 from mtscale.study import spec
+from mtscale.study.detach import detach
 from mtscale.study.plan import Plan, Size, Unit, size_text
 from mtscale.study.spec import Study
 from mtscale.study.store import Outcome, StudyFolder
@@ -44,9 +45,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for name in ("plan", "run"):
         _add_planning(made[name])
     made["plan"].add_argument("--again", action="store_true", help="plan anew, though there is a plan")
-    made["run"].add_argument(
-        "--unit", type=int, metavar="N", help="train the N-th line of the plan alone, in a job array"
-    )
+    way = made["run"].add_mutually_exclusive_group()
+    way.add_argument("--unit", type=int, metavar="N", help="train the N-th line of the plan alone, in a job array")
+    way.add_argument("--detach", action="store_true", help="go on without this terminal")
     for name in ("plan", "status"):
         made[name].add_argument("--json", action="store_true", help="print JSON")
     made["report"].add_argument("--out", type=Path, metavar="DIR", help="default: the study's folder")
@@ -151,6 +152,7 @@ def _make(
 
 def _plan(options: argparse.Namespace) -> int:
     plan, seconds, folder = _planned(options, again=options.again)
+    folder.keep_command(_again(options))
     if options.json:
         print(json.dumps(_as_json(plan, seconds, folder), indent=2))
         return EXIT_FINISHED
@@ -206,7 +208,15 @@ def _as_json(plan: Plan, seconds: dict[str, float], folder: StudyFolder) -> dict
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.detach:
+        job.require_packages()
     plan, seconds, folder = _planned(options)
+    if options.unit is None:
+        folder.keep_command(_again(options))
+    if options.detach:
+        pid = detach(_again(options), folder)
+        print(f"{folder.path}: goes on without this terminal, process {pid}; `kill {pid}` ends it with checkpoints")
+        return EXIT_FINISHED
     from mtscale.study.execute import Execution, slots
 
     given = (("--data", options.data), ("--ds_config", options.ds_config))
@@ -305,6 +315,17 @@ def _script(options: argparse.Namespace) -> int:
     else:
         options.out.write_text(text, encoding="utf-8")
     return EXIT_FINISHED
+
+
+def _again(options: argparse.Namespace) -> list[str]:
+    """The options by which another process goes on with the study."""
+    words = list(_words(options))
+    if options.seeds:
+        words += ["--seeds", ",".join(map(str, options.seeds))]
+    if options.ds_config is not None:
+        path = Path(options.ds_config)
+        words += ["--ds_config", str(path.resolve()) if path.is_file() else options.ds_config]
+    return words if options.workers is None else [*words, "--workers", str(options.workers)]
 
 
 def _words(options: argparse.Namespace) -> Sequence[str]:

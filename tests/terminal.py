@@ -60,6 +60,7 @@ def make_run(
     group: str | None = None,
     protocol: str = "clean",
     recipe_toml: str = RECIPE,
+    tasks: tuple[str, ...] = TASKS,
 ) -> RunDirectory:
     """A run of two tasks and three epochs; its kept scores are 0.75 and a hundredth of the seed."""
     record = RunRecord(
@@ -71,7 +72,7 @@ def make_run(
         stage="refine",
         seed=seed,
         protocol=protocol,
-        tasks=TASKS,
+        tasks=tasks,
         ds_config="cpu.json",
         world_size=1,
         command=("mtscale", "train"),

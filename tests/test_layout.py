@@ -19,7 +19,7 @@ TREES = (PACKAGE, PACKAGE.parent / "tui")
 FILES = [path for tree in TREES for path in sorted(tree.rglob("*.py"))]
 MAX_LINES_OF_A_FILE = 400
 MAX_LINES_OF_A_FUNCTION = 60
-HEAVY = ("torch", "transformers", "deepspeed", "datasets", "mlflow")
+HEAVY = ("torch", "transformers", "deepspeed", "datasets", "mlflow", "scipy", "matplotlib")
 WATCHING = (
     "mtscale.tasks",
     "mtscale.recipe",
@@ -31,6 +31,9 @@ WATCHING = (
     "mtscale.processes",
     "mtscale_tui.app",
     "mtscale_tui.launch_screen",
+    "mtscale_tui.compare_screen",
+    "mtscale_tui.study_screen",
+    "mtscale.study_commands",
     "mtscale.training.detach",
     "mtscale.training.queued",
     "mtscale.training.job",

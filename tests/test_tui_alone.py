@@ -58,6 +58,9 @@ def test_all_but_launching_works_without_torch(alone: Path, tmp_path: Path) -> N
     shutil.rmtree(elsewhere.path)
     assert "here" in output(alone / "mtscale-tui", "--runs", runs, "--once")
     assert "here" in output(alone / "mtscale", "runs", "list", "--runs", runs)
+    compared = [alone / "mtscale", "runs", "compare", "here", "here", "--runs", runs]
+    refused = subprocess.run(compared, capture_output=True, text=True, env=environment(), check=False)
+    assert "comparing needs more packages" in refused.stderr
     with Terminal(tmp_path / "tmux", tmp_path, environment(), (160, 40)) as terminal:
         terminal.write(f"{alone}/mtscale-tui --runs {runs}")
         terminal.press("Enter")
@@ -68,6 +71,10 @@ def test_all_but_launching_works_without_torch(alone: Path, tmp_path: Path) -> N
         terminal.until("dev score")
         terminal.press("Escape", "Space", "k", "Space", "c")
         terminal.until("compare +2 runs")
+        terminal.press("p")
+        terminal.until("known to MLflow alone")
+        terminal.press("Escape", "t")
+        terminal.until("No studies in")
         terminal.press("Escape", "n")
         terminal.until(r"\$ mtscale train")
         terminal.press("C-s")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from mtscale_tui.app import RunsApp
 from mtscale_tui.chart_view import ChartView
+from mtscale_tui.commands import Done
 from mtscale_tui.compare_screen import SIGNIFICANCE, CompareScreen
 from mtscale_tui.live_table import LiveTable
 from mtscale_tui.runs_screen import RunsScreen, RunsTable
+from mtscale_tui.significance import Question, answer
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 
 from mtscale import names
+from tests.noisy import run_with_predictions
 from tests.terminal import RECIPE, TASKS, body, cells, event, make_run, text_of, until
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=["80x24", "120x40", "200x60"])
@@ -137,3 +141,74 @@ async def test_a_run_that_vanishes_is_told(tmp_path: Path, quick: None) -> None:
         shutil.rmtree(tmp_path / "run-2")
         await until(pilot, lambda: "1 cannot be read any more" in text_of(pilot, "#notes"))
         assert scores(screen).titles[1:4] == ["A run-1", "B run-3", "Δ A"]
+
+
+def differences(screen: CompareScreen) -> LiveTable:
+    return screen.query_one("#differences", LiveTable)
+
+
+async def test_which_differences_are_real(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        for right, recipe in ((0.6, "weak"), (0.85, "strong")):
+            run_with_predictions(tmp_path, f"{recipe}{seed}", right, seed=seed, recipe=recipe, splits=["dev"])
+    app = RunsApp(tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await compare(pilot, 4)
+        await pilot.press("F")
+        await until(pilot, lambda: len(scores(screen).titles) == 5)
+        baseline = scores(screen).titles[1].split()[1].removesuffix("-refine")
+        await pilot.press("p")
+        assert text_of(pilot, "#said") == "Comparing the stored predictions ..."
+        await until(pilot, lambda: differences(screen).row_count > 0)
+        verdict = {"weak": "▲ gain", "strong": "▼ loss"}[baseline]
+        for row, task in zip(cells(differences(screen)), TASKS, strict=True):
+            assert (row[0], row[2]) == (task, "B - A")
+            assert row[3].startswith("+" if baseline == "weak" else "-")
+            assert row[6:] == [verdict, "conditional on these seeds"]
+        assert [row[-1] for row in cells(scores(screen))] == [f"B {verdict[0]}"] * 2 + ["-"]
+        assert "2 differences on dev. gain (loss): the adjusted interval" in text_of(pilot, "#said")
+        assert not screen.query_one(ChartView).display
+        # Another split is another question; the curves come back until it is asked, and it is refused.
+        await pilot.press("v")
+        assert screen.query_one(ChartView).display
+        assert cells(scores(screen))[0][-1] == "-"
+        await pilot.press("p")
+        await until(pilot, lambda: "no predictions of cdr-disease on test" in text_of(pilot, "#said"))
+        assert differences(screen).row_count == 0
+        await pilot.press("p", "v", "p")
+        assert differences(screen).row_count == 2, "what was answered is kept"
+
+
+def test_the_answer_names_the_columns_of_the_screen() -> None:
+    """Seeds that stand apart are compared as one model; every verdict has a word and a sign."""
+    asked = Question((("runs/a",), ("runs/b1",), ("runs/c",), ("runs/b2",)), "test", False)
+    models = [("A", ["a"]), ("B", ["b1", "b2"]), ("C", ["c"])]
+    adjusted = {"low": -0.01, "high": 0.2, "p": 0.5, "verdict": "unclear"}
+    difference = {"task": "t", "metric": "f1", "difference": -0.05, "label": "few [b]clusters[/b]\x1b[31m"}
+    told = {
+        "models": [
+            {"key": key, "runs": [{"dir": str(Path("runs", name).absolute())} for name in runs]} for key, runs in models
+        ],
+        "baseline": "A",
+        "differences": [{**difference, "model": key, "adjusted": adjusted} for key in "BC"],
+        "optimistic": True,
+        "split": "test",
+        "rule": "a rule",
+    }
+    found = answer(asked, Done(0, json.dumps(told), "a warning"))
+    assert found.said == f"2 differences on test, {names.OPTIMISTIC}. a rule"
+    assert [[cell.text for cell in row] for row in found.rows.values()] == [
+        ["t", "f1", f"{name} - A", "-0.0500", "-0.0100 +0.2000", "0.5000", "· unclear", "few [b]clusters[/b]"]
+        for name in ("B+D", "C")
+    ]
+    assert found.verdicts == {"t": "B+D ·  C ·"}
+    assert answer(asked, Done(2, "", "\nrefused\x1b[31m\n")).said == "refused"
+    assert "cannot be read" in answer(asked, Done(0, "{}", "")).said
+
+
+def test_what_need_not_be_asked_says_why() -> None:
+    assert Question((("a",),), "dev", False).refusal == "There is nothing to compare with A"
+    assert "x is known to MLflow alone" in Question((("a",), ("mlflow:1/x",)), "dev", False).refusal
+    question = Question((("a", "b"), ("c",), ("d",)), "dev", True)
+    assert question.words == ["runs", "compare", "c", "d", "--baseline", "a", "b", "--split", "dev", "--json"]
+    assert not question.refusal

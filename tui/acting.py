@@ -19,7 +19,7 @@ from mtscale.states import LIVE, State
 
 from . import remembered
 from .cells import plain
-from .messages import LAUNCH_SCREEN, RunsStarted
+from .messages import LAUNCH_SCREEN, RunsStarted, StudyWanted
 
 if TYPE_CHECKING:
     from . import commands
@@ -41,6 +41,13 @@ class ActingApp(App[None]):
         def __init__(self, directory: Path, done: commands.Done) -> None:
             super().__init__()
             self.directory, self.done = directory, done
+
+    class StudyStarted(Message):
+        """The command that trains what is left of a study has ended, or stands on its own feet."""
+
+        def __init__(self, name: str, done: commands.Done) -> None:
+            super().__init__()
+            self.name, self.done = name, done
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -140,9 +147,45 @@ class ActingApp(App[None]):
             return
         if event.done.succeeded:
             self.notify(f"{plain(event.directory.name)} goes on", markup=False)
+        else:
+            self._say_refused("Not resumed", event.done)
+
+    def _say_refused(self, title: str, done: commands.Done) -> None:
+        lines = [plain(line) for line in done.errors.splitlines() if line.strip()]
+        self.notify("\n".join(lines), title=title, severity="error", timeout=15, markup=False)
+
+    @on(StudyWanted)
+    def _begin_study(self, event: StudyWanted) -> None:
+        if not self._is_hindered(None):
+            self.notify(f"Starting what is left of {plain(event.name)} ...", markup=False)
+            self._train_study(event.name)
+
+    @work(thread=True, exit_on_error=False, group="train study")
+    def _train_study(self, name: str) -> None:
+        from mtscale.errors import ConfigError
+        from mtscale.study.store import StudyFolder
+
+        from . import commands
+
+        worker = get_current_worker()
+        root = self.root.absolute()
+        try:
+            words = [*StudyFolder(root, name).command(), "--runs", str(root), "--detach"]
+        except ConfigError as error:
+            self.post_message(self.StudyStarted(name, commands.Done(error.exit_code, "", str(error))))
             return
-        lines = [plain(line) for line in event.done.errors.splitlines() if line.strip()]
-        self.notify("\n".join(lines), title="Not resumed", severity="error", timeout=15, markup=False)
+        done = commands.run(["study", "run", *words], lambda: not worker.is_cancelled, keep=True)
+        if done is not None:
+            self.post_message(self.StudyStarted(name, done))
+
+    @on(StudyStarted)
+    def _study_started(self, event: StudyStarted) -> None:
+        if not self.is_running:
+            return
+        if event.done.succeeded:
+            self.notify(plain(event.done.output.strip()), timeout=15, markup=False)
+        else:
+            self._say_refused("Not started", event.done)
 
     @on(RunsStarted)
     def _started(self, event: RunsStarted) -> None:

@@ -23,6 +23,7 @@ from .acting import ActingApp
 from .cells import Cell, Column, plain
 from .detail_screen import DetailScreen
 from .live_table import cell_width
+from .messages import StudyOpened
 from .places import mlflow_run
 from .runs_rows import RowCache, View, all_tasks, arrange, runs_table
 from .runs_screen import RunsScreen, how_to_start
@@ -184,6 +185,20 @@ class RunsApp(ActingApp):
     async def _open_screen(self, screen: DetailScreen) -> None:
         await self.push_screen(screen)
         self._watched = screen.watched
+        # Of what is read for every screen it need not wait for the next reading.
+        self._show_all()
+
+    async def action_studies(self) -> None:
+        """Show the studies of the folder."""
+        from .studies_screen import StudiesScreen
+
+        await self._open_screen(StudiesScreen(self.root))
+
+    @on(StudyOpened)
+    async def _open_study(self, event: StudyOpened) -> None:
+        from .study_screen import StudyScreen
+
+        await self._open_screen(StudyScreen(self.root, event.name))
 
     def current_run(self) -> Path | None:
         """The run that is open, or under the cursor of the table."""
@@ -202,9 +217,9 @@ class RunsApp(ActingApp):
         return ""
 
     def action_close_screen(self) -> None:
-        """Go back to the table of runs."""
-        self._watched = ()
+        """Go back to the screen before, down to the table of runs."""
         self.pop_screen()
+        self._watched = self.screen.watched if isinstance(self.screen, DetailScreen) else ()
 
     def action_toggle_help(self) -> None:
         """Show or hide the keys that work now."""

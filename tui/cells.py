@@ -21,6 +21,21 @@ NOTHING = "-"
 _TERMINAL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
+
+class Cell(NamedTuple):
+    """One cell of a table, as plain text: whatever it holds is never read as markup."""
+
+    text: str
+    style: str = ""
+
+
+# The words of a verdict, and the signs before them.
+VERDICTS: Mapping[str, Cell] = {
+    "gain": Cell("▲", "green"),
+    "loss": Cell("▼", "red"),
+    "unclear": Cell("·"),
+}
+
 STATE_STYLE: Mapping[str, str] = {
     State.RUNNING: "green",
     State.STOPPING: "yellow",
@@ -28,13 +43,6 @@ STATE_STYLE: Mapping[str, str] = {
     State.FAILED: "bold red",
     State.LOST: "bold red",
 }
-
-
-class Cell(NamedTuple):
-    """One cell of a table, as plain text: whatever it holds is never read as markup."""
-
-    text: str
-    style: str = ""
 
 
 class Column(NamedTuple):

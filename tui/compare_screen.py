@@ -7,24 +7,31 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
 from textual.widgets import Footer, Static
+from textual.worker import get_current_worker
 
 from mtscale import names
 
+from . import commands
 from .cells import plain
 from .chart_view import ChartView
 from .comparison import Comparison, compare, letters, scores_table, settings_table
 from .detail_screen import DetailScreen
 from .groups import member_name
 from .live_table import LiveTable
+from .messages import is_there
 from .places import mlflow_run
 from .runs_rows import all_tasks
+from .significance import COLUMNS, Answer, Question, answer, question
 from .store import RunDetail, Snapshot
 from .topics import compared_topics
 
-SIGNIFICANCE = "significance, from the stored predictions: mtscale runs compare"
+SIGNIFICANCE = "p: significance, from the stored predictions, by mtscale runs compare"
 
 
 class CompareScreen(DetailScreen):
@@ -36,15 +43,27 @@ class CompareScreen(DetailScreen):
         #notes { padding: 0 1; height: auto; color: $text-muted; }
         #settings { height: auto; max-height: 30%; margin: 0 1; }
         &.-zoomed #title, &.-zoomed #scores, &.-zoomed #settings, &.-zoomed #notes { display: none; }
+        #significance { display: none; height: 1fr; padding: 0 1; }
+        #said { height: auto; max-height: 50%; }
+        &.-significance #significance { display: block; }
+        &.-significance #curves { display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.close_screen", "Back"),
         Binding("F", "fold", "Fold"),
         Binding("v", "split", "Dev, test"),
+        Binding("p", "significance", "Significance", show=False),
         Binding("z", "zoom", "Zoom", show=False),
         Binding("y", "copy", "Copy ids", show=False),
     ]
+
+    class Answered(Message):
+        """The command that compares has ended."""
+
+        def __init__(self, asked: Question, done: commands.Done) -> None:
+            super().__init__()
+            self.asked, self.done = asked, done
 
     def __init__(self, directories: Sequence[str], baseline: frozenset[str], folded: bool) -> None:
         super().__init__()
@@ -52,6 +71,7 @@ class CompareScreen(DetailScreen):
         self._baseline = baseline
         self._folded = folded
         self._test = False
+        self._answers: dict[Question, Answer] = {}
         self._read: tuple[Snapshot, Mapping[Path, RunDetail]] | None = None
 
     @property
@@ -65,6 +85,9 @@ class CompareScreen(DetailScreen):
         yield LiveTable(id="scores", cursor="none", frozen=1)
         yield Static("", id="notes", markup=False)
         yield ChartView(id="curves")
+        with Vertical(id="significance"):
+            yield Static("", id="said", markup=False)
+            yield LiveTable(id="differences", cursor="none", frozen=1)
         yield LiveTable(id="settings", cursor="none", frozen=1)
         yield Footer()
 
@@ -81,13 +104,15 @@ class CompareScreen(DetailScreen):
         if self._read is None:
             return
         _, details = self._read
-        runs = [details[path].summary for path in self.watched if path in details]
-        comparison = compare(runs, self._baseline, self._folded, self._test)
+        comparison = self._comparison(details)
         missing = [path for path in self.watched if path not in details]
         asked = sum(mlflow_run(path) is not None for path in missing)
         gone = len(missing) - asked
         self.query_one("#title", Static).update(self._title(comparison))
-        self.query_one("#scores", LiveTable).show(*scores_table(comparison))
+        found = self._answers.get(question(comparison), Answer(""))
+        self.query_one("#scores", LiveTable).show(*scores_table(comparison, found.verdicts))
+        self.query_one("#said", Static).update(Text(found.said))
+        self.query_one("#differences", LiveTable).show(COLUMNS, found.rows)
         notes = [SIGNIFICANCE, comparison.left_out]
         notes.append(f"{gone} cannot be read any more" if gone else "")
         notes.append(f"MLflow is asked for {asked}" if asked else "")
@@ -102,6 +127,10 @@ class CompareScreen(DetailScreen):
         settings = self.query_one("#settings", LiveTable)
         settings.show(*settings_table(comparison, details))
 
+    def _comparison(self, details: Mapping[Path, RunDetail]) -> Comparison:
+        runs = [details[path].summary for path in self.watched if path in details]
+        return compare(runs, self._baseline, self._folded, self._test)
+
     def _title(self, comparison: Comparison) -> Text:
         what = "groups of seeds" if self._folded else "runs"
         optimistic = ""
@@ -113,12 +142,48 @@ class CompareScreen(DetailScreen):
     def action_fold(self) -> None:
         """Show runs that differ in their seed as one column, or each."""
         self._folded = not self._folded
+        self._show_significance(False)
         self._show_runs()
 
     def action_split(self) -> None:
         """Change between scores on dev and on test."""
         self._test = not self._test
+        self._show_significance(False)
         self._show_runs()
+
+    def action_significance(self) -> None:
+        """Show in place of the curves which differences are real, or the curves again; it is asked when needed."""
+        is_wanted = not self.has_class("-significance")
+        self._show_significance(is_wanted)
+        if not is_wanted or self._read is None:
+            return
+        asked = question(self._comparison(self._read[1]))
+        if asked in self._answers and not asked.is_live:
+            return
+        if asked.refusal:
+            self._answers[asked] = Answer(asked.refusal)
+        else:
+            self._answers[asked] = Answer("Comparing the stored predictions ...")
+            self._ask(asked)
+        self._show_runs()
+
+    def _show_significance(self, is_wanted: bool) -> None:
+        self.set_class(is_wanted, "-significance")
+        self.remove_class("-zoomed")
+        self.call_after_refresh(self.query_one("#differences" if is_wanted else "#curves").focus)
+
+    @work(thread=True, exit_on_error=False, group="significance")
+    def _ask(self, asked: Question) -> None:
+        worker = get_current_worker()
+        done = commands.run(asked.words, lambda: not worker.is_cancelled)
+        if done is not None:
+            self.post_message(self.Answered(asked, done))
+
+    @on(Answered)
+    def _answered(self, event: Answered) -> None:
+        self._answers[event.asked] = answer(event.asked, event.done)
+        if is_there(self):
+            self._show_runs()
 
     def action_copy(self) -> None:
         """Copy the ids of the runs."""

@@ -61,8 +61,10 @@ def letters(number: int) -> str:
     return chr(ord("A") + letter) + (str(round_ + 1) if round_ else "")
 
 
-def scores_table(comparison: Comparison) -> tuple[list[Column], dict[str, list[Cell]]]:
-    """Tasks by runs: the score, and beside it how far it is above the first column's."""
+def scores_table(
+    comparison: Comparison, verdicts: Mapping[str, str] | None = None
+) -> tuple[list[Column], dict[str, list[Cell]]]:
+    """Tasks by runs: the score, and beside it how far it is above the first column's; last, the verdicts by task."""
     columns = [Column("task")]
     for number, name in enumerate(column_names(comparison)):
         columns += [Column(name, number=True), *([Column("Δ A", number=True)] if number else [])]
@@ -78,7 +80,7 @@ def scores_table(comparison: Comparison) -> tuple[list[Column], dict[str, list[C
             cells.append(Cell(spread(one) + ("*" if is_best else ""), "bold" if is_best else ""))
             if number:
                 cells.append(delta(own, mean(values[0])))
-        rows[task or ""] = [*cells, Cell(NOTHING)]
+        rows[task or ""] = [*cells, Cell((verdicts or {}).get(task or "", NOTHING))]
     return columns, rows
 
 

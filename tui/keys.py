@@ -19,6 +19,8 @@ from .live_table import LiveTable
 from .run_screen import RunScreen
 from .runs_screen import RunsScreen, RunsTable
 from .stop_screen import StopScreen
+from .studies_screen import StudiesScreen, StudiesTable
+from .study_screen import StudyScreen, UnitsTable
 from .text_pane import TextLines, TextPane
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ PLACES: dict[str, tuple[type[DOMNode], ...]] = {
     "a chart": (ChartView,),
     "log, settings": (TextPane, TextLines),
     "compare": (CompareScreen,),
+    "studies": (StudiesTable, StudiesScreen),
+    "a study": (UnitsTable, StudyScreen),
     "new run": (LaunchScreen,),
     "stop": (StopScreen,),
     "any table": (LiveTable,),

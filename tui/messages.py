@@ -19,6 +19,22 @@ class RunsStarted(Message):
         self.directories = directories
 
 
+class StudyOpened(Message):
+    """A study was chosen, by its name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class StudyWanted(Message):
+    """What is left of a study is to be trained."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
 def is_there(screen: Screen[Any]) -> bool:
     """Whether a screen still has its widgets: while it is left, or the app ends, it loses them one by one.
 

@@ -60,6 +60,7 @@ class RunsScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter"),
         Binding("escape", "drop_filter", "Drop filter"),
+        Binding("t", "app.studies", "Studies", show=False),
     ]
 
     class Opened(Message):

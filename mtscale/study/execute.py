@@ -201,8 +201,11 @@ class Execution:
         began = time.monotonic()
         while self._folder.state_of(unit) == "running" and time.monotonic() - began < LEFT_BEHIND_SECONDS:
             time.sleep(LOOK_EVERY_SECONDS)
-        words = ["--recipe", str(self._folder.recipe_of(unit)), "--seed", str(unit.seed), "--run", unit.name]
-        code, message = place.train([*words, "--runs", str(self._folder.runs), *self._words])
+        code, message = EXIT_FINISHED, ""
+        # What was left behind may have come to its end before it saw that it was.
+        if self._folder.state_of(unit) != "finished":
+            words = ["--recipe", str(self._folder.recipe_of(unit)), "--seed", str(unit.seed), "--run", unit.name]
+            code, message = place.train([*words, "--runs", str(self._folder.runs), *self._words])
         if code == EXIT_FINISHED:
             _drop_states(self._folder.runs, unit)
         return Outcome(unit.name, code, message, round(time.monotonic() - began, 1))

@@ -24,7 +24,7 @@ from mtscale.study.plan import Plan, size_text
 from mtscale.study.selection_gap import selection_gap
 from mtscale.study.spec import CORPORA, FIGURE
 from mtscale.study.store import StudyFolder
-from mtscale.study.tables import ScoreTable, score_tables
+from mtscale.study.tables import Finished, ScoreTable, in_folder, score_tables
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _blocks(place: _Place, commands: Sequence[str]) -> Iterator[Block]:
     yield from _summary(place)
     yield from _corpora(place)
     gains = Gains(plan, place.folder.runs, place.data_root)
-    for table in score_tables(plan, place.folder.runs):
+    for table in score_tables(plan, Finished(plan.study.protocol, in_folder(place.folder.runs))):
         yield from _table(table, gains, plan.study.protocol)
     if plan.edges:
         yield from _figure(place, gains)

@@ -2,7 +2,9 @@
 
     plan.json       the study and how much is trained, as planned; never changed while its runs are made
     recipes/        the recipe of each unit, as `mtscale train` takes it
+    command.json    what the study was last planned or run by; whoever trains the rest gives it again
     outcomes.jsonl  one line each time a unit has ended: when, how, how long it took
+    output.log      what a study printed that was run without a terminal
     report/         what `mtscale study report` writes        worker-N.log  what a worker printed
 
 Whether a unit is finished is said by its run directories alone, which studies share.
@@ -15,20 +17,20 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mtscale.errors import ConfigError
-from mtscale.runs import LIVE, RunDirectory, State, is_finished, write_atomically
+from mtscale.runs import LIVE, RunDirectory, State, write_atomically
 from mtscale.study import plan as planning
 from mtscale.study.plan import Plan, Size, Unit
 from mtscale.study.spec import Study
 
 UnitState = Literal["finished", "running", "failed", "stopped", "waiting"]
 
-PLAN, OUTCOMES, RECIPES = "plan.json", "outcomes.jsonl", "recipes"
+PLAN, OUTCOMES, RECIPES, COMMAND, LOCK = "plan.json", "outcomes.jsonl", "recipes", "command.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,28 @@ class Outcome:
     code: int
     message: str
     seconds: float
+
+
+def planned(runs: Path) -> list[str]:
+    """The names of the studies that are planned in a folder of runs; none where it cannot be read."""
+    try:
+        return sorted(path.parent.name for path in (runs / "studies").glob(f"*/{PLAN}"))
+    except OSError:
+        return []
+
+
+def unit_state(runs: Collection[State | None], has_ended: bool) -> UnitState:
+    """Where a unit stands, by the states of its runs (None: it is not there) and whether one training of it ended."""
+    states = set(runs)
+    if states == {State.FINISHED}:
+        return "finished"
+    if states & LIVE:
+        return "running"
+    if states & {State.FAILED, State.LOST}:
+        return "failed"
+    if State.STOPPED in states:
+        return "stopped"
+    return "failed" if has_ended and states == {None} else "waiting"
 
 
 class StudyFolder:
@@ -74,9 +98,14 @@ class StudyFolder:
             ConfigError: there is none, or it cannot be read.
         """
         content = self._content()
-        study = Study.model_validate(content["study"])
-        plan = planning.make(study, Path(content["folder"]), self.runs, Size(**content["size"]))
-        return plan, content["seconds"]
+        try:
+            study = Study.model_validate(content["study"])
+            folder, size, seconds = Path(content["folder"]), Size(**content["size"]), dict(content["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{self.path / PLAN}: not a plan ({type(error).__name__}); `mtscale study plan --again` makes it anew"
+            ) from None
+        return planning.make(study, folder, self.runs, size), seconds
 
     def require_same(self, study: Study) -> None:
         """Refuse to go on with another study under the same name.
@@ -100,6 +129,24 @@ class StudyFolder:
             raise ConfigError(f"{path}: cannot read the plan: {error}") from None
         return content
 
+    def keep_command(self, words: Sequence[str]) -> None:
+        """Write down the words after ``mtscale study run`` that go on with it, from any directory."""
+        write_atomically(self.path / COMMAND, json.dumps(list(words)))
+
+    def command(self) -> list[str]:
+        """The words that were kept last.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        path = self.path / COMMAND
+        try:
+            return [str(word) for word in json.loads(path.read_text(encoding="utf-8"))]
+        except (OSError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: cannot read how the study was run ({error}); `mtscale study run` in a terminal writes it anew"
+            ) from None
+
     def recipe_of(self, unit: Unit) -> Path:
         """The recipe's file."""
         return self.path / RECIPES / f"{unit.name}.toml"
@@ -114,8 +161,8 @@ class StudyFolder:
         """The last outcome of each unit; a line that a crash has left half written is passed over."""
         found = {}
         with contextlib.suppress(FileNotFoundError):
-            for line in (self.path / OUTCOMES).read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, KeyError):
+            for line in (self.path / OUTCOMES).read_text(encoding="utf-8", errors="replace").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
                     content = json.loads(line)
                     found[content["unit"]] = Outcome(
                         content["unit"], content["code"], content["message"], content["seconds"]
@@ -124,16 +171,15 @@ class StudyFolder:
 
     def state_of(self, unit: Unit) -> UnitState:
         """Where a unit stands, by its run directories; by its last outcome where it never made one."""
-        if all(is_finished(self.runs / name) for name in unit.runs):
-            return "finished"
-        states = {state for name in unit.runs if (state := _state(self.runs / name)) is not None}
-        if states & LIVE:
-            return "running"
-        if states & {State.FAILED, State.LOST}:
-            return "failed"
-        if State.STOPPED in states:
-            return "stopped"
-        return "failed" if unit.name in self.outcomes() and not states else "waiting"
+        states = [_state(self.runs / name) for name in unit.runs]
+        return unit_state(states, states.count(None) == len(states) and unit.name in self.outcomes())
+
+    def holder(self) -> int | None:
+        """The process that keeps the study, or kept it last."""
+        try:
+            return int((self.path / LOCK).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -143,11 +189,15 @@ class StudyFolder:
             ConfigError: another process trains it.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w", encoding="utf-8", opener=_private) as stream:
+        # Opened without being cut: it names the process that has it.
+        with open(self.path / LOCK, "a", encoding="utf-8", opener=_private) as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise ConfigError(f"study {self.name}: another process runs it; `mtscale study status`") from None
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
             yield
 
 

@@ -6,14 +6,14 @@ A table holds runs of one protocol, always: a study has one, and a run of anothe
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtscale.errors import ConfigError
 from mtscale.run_summary import RunSummary, summarize
 from mtscale.runs import RunDirectory, State
-from mtscale.study.plan import Cell, Plan
+from mtscale.study.plan import Cell, Edge, Plan
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ class ScoreTable:
 class Finished:
     """The summaries of a study's finished runs, each read once."""
 
-    def __init__(self, runs: Path, protocol: str) -> None:
-        self._runs, self._protocol = runs, protocol
+    def __init__(self, protocol: str, summarized: Callable[[str], RunSummary | None]) -> None:
+        """``summarized`` gives the summary of a run by its name, in any state; None if it is not there."""
+        self._protocol, self._summarized = protocol, summarized
         self._read: dict[str, RunSummary | None] = {}
 
     def summary(self, name: str) -> RunSummary | None:
@@ -81,17 +82,13 @@ class Finished:
         return self._read[name]
 
     def _summarize(self, name: str) -> RunSummary | None:
-        run = RunDirectory(self._runs / name)
-        try:
-            if run.state() is not State.FINISHED:
-                return None
-            found = summarize(run)
-        except (OSError, ValueError):
+        found = self._summarized(name)
+        if found is None or found["state"] != State.FINISHED:
             return None
         if found["protocol"] != self._protocol:
             raise ConfigError(
-                f"{run.path} has the protocol {found['protocol']}, the study {self._protocol}: they do not go into one "
-                "table"
+                f"{found['dir']} has the protocol {found['protocol']}, the study {self._protocol}: they do not go into "
+                "one table"
             )
         return found
 
@@ -111,10 +108,32 @@ class Finished:
         return next((floor for one in summaries if (floor := one["scores"][cell.task]["floor"]) is not None), None)
 
 
-def score_tables(plan: Plan, runs: Path) -> list[ScoreTable]:
+def in_folder(runs: Path) -> Callable[[str], RunSummary | None]:
+    """Reads summaries from the run directories of a folder."""
+
+    def summarized(name: str) -> RunSummary | None:
+        try:
+            return summarize(RunDirectory(runs / name))
+        except (OSError, ValueError):
+            return None
+
+    return summarized
+
+
+def score_tables(plan: Plan, finished: Finished) -> list[ScoreTable]:
     """The tables of a plan, as far as their runs are finished."""
-    finished = Finished(runs, plan.study.protocol)
     return [_score_table(plan, key, finished) for key in plan.study.tables]
+
+
+def pair_gains(plan: Plan, finished: Finished) -> list[tuple[Edge, Score | None]]:
+    """What each pair of the figure gains over its target alone, seed by seed; None while no seed has both."""
+    gains: list[tuple[Edge, Score | None]] = []
+    for edge in plan.edges:
+        pair, alone = (finished.score(Cell(edge.target, runs)) for runs in (edge.pair, edge.alone))
+        shared = sorted(set(pair.by_seed) & set(alone.by_seed)) if pair and alone else []
+        by_seed = {seed: pair.by_seed[seed] - alone.by_seed[seed] for seed in shared if pair and alone}
+        gains.append((edge, Score(by_seed, len(edge.pair)) if by_seed else None))
+    return gains
 
 
 def _score_table(plan: Plan, key: str, finished: Finished) -> ScoreTable:

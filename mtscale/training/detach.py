@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from mtscale.errors import EXIT_FINISHED, MtscaleError
 from mtscale.processes import COMMAND
@@ -21,9 +22,21 @@ LOOK_EVERY_SECONDS = 0.05
 class NotStartedError(MtscaleError):
     """The detached command ended at once; the message is what it printed."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, code: int) -> None:
+        """``code``: what it ended with, negative for a signal."""
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = code if code > 0 else MtscaleError.exit_code
+
+
+def start_apart(words: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start ``mtscale WORDS`` in a session of its own, which neither a Ctrl-C nor a hang-up of this one reaches."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mtscale.cli", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def detach(words: Sequence[str], folder: Path) -> int:
@@ -40,13 +53,7 @@ def detach(words: Sequence[str], folder: Path) -> int:
     handle, name = tempfile.mkstemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".log")
     aside = Path(name)
     with os.fdopen(handle, "ab") as stream:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "mtscale.cli", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        child = start_apart(words, stream)
     start = process_start(child.pid)
     while not _is_queued_by(child.pid, start, folder):
         if child.poll() is not None and not _is_queued_by(child.pid, start, folder):
@@ -54,7 +61,7 @@ def detach(words: Sequence[str], folder: Path) -> int:
             aside.unlink()
             if child.returncode == EXIT_FINISHED:
                 return child.pid
-            raise NotStartedError(printed, child.returncode if child.returncode > 0 else MtscaleError.exit_code)
+            raise NotStartedError(printed, child.returncode)
         time.sleep(LOOK_EVERY_SECONDS)
     # The command goes on writing into it under its new name.
     aside.rename(folder / OUTPUT)
