@@ -131,7 +131,9 @@ def check_exports(run: RunDirectory, tasks: Sequence[str], count: int, folder: P
         export = ["export", str(run.path), "--task", task, "-o", str(folder / task / "export")]
         assert cli.main(export) == EXIT_FINISHED
         texts = inputs_of(task, model, count)
-        given = [{"text": text[0], "text_pair": text[1]} if isinstance(text, tuple) else text for text in texts]
+        swapped = model.procedure.pair_order == "second_first"
+        places = ("text_pair", "text") if swapped else ("text", "text_pair")
+        given = [dict(zip(places, text, strict=True)) if isinstance(text, tuple) else text for text in texts]
         if TASKS[task].kind is Kind.RELATION:
             given = [{"text": text} for text in texts]
         (folder / task / "texts.json").write_text(json.dumps(given), encoding="utf-8")

@@ -144,7 +144,12 @@ def load_encoder(
 
 def longest_input(name: str) -> int:
     """The most pieces that an encoder has positions for, 512 at most."""
-    return min(512, int(getattr(AutoConfig.from_pretrained(locate(name)), "max_position_embeddings", 512)))
+    return positions(AutoConfig.from_pretrained(locate(name)))
+
+
+def positions(config: transformers.PretrainedConfig) -> int:
+    """The positions of an encoder with this config, 512 at most."""
+    return min(512, int(getattr(config, "max_position_embeddings", 512)))
 
 
 def take_pooler(encoder: PreTrainedModel) -> nn.Module | None:
