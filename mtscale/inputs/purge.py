@@ -58,11 +58,15 @@ class Cache:
         return sum(part.bytes for part in self.parts)
 
 
-def cache_folders(roots: Sequence[Path]) -> list[Path]:
-    """The caches at and below these folders, and that in the user's cache or where ``MTSCALE_CACHE`` points."""
+def own_folder() -> Path:
+    """The cache in the user's cache folder, or where ``MTSCALE_CACHE`` points."""
     chosen = os.environ.get("MTSCALE_CACHE")
-    own = Path(chosen).expanduser() / "encoded" if chosen else own_cache()
-    found = [own] if own.is_dir() else []
+    return Path(chosen).expanduser() / "encoded" if chosen else own_cache()
+
+
+def cache_folders(roots: Sequence[Path]) -> list[Path]:
+    """The caches at and below these folders, and ``own_folder``."""
+    found = [own_folder()] if own_folder().is_dir() else []
     for root in roots:
         for folder, below, _ in os.walk(root):
             if BESIDE in below:
