@@ -1,7 +1,7 @@
 """The shared encoder: any Hugging Face BERT-type checkpoint by hub id, alias or folder, or the packaged ``sample``.
 
-Weights that exist as ``.bin`` alone are read by torch's restricted unpickler, as transformers does. Code that a checkpoint
-brings is never run, nor is anybody asked whether it should be.
+Weights that exist as ``.bin`` alone are read by torch's restricted unpickler, as transformers does. Code that a
+checkpoint brings is never run, nor is anybody asked whether it should be.
 """
 
 from __future__ import annotations
