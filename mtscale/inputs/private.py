@@ -77,7 +77,7 @@ class InUse:
 @contextlib.contextmanager
 def not_in_use(folder: Path) -> Iterator[bool]:
     """Whether nobody uses a marked folder; if so, whoever wants to use it waits until the end of the block."""
-    with open(folder / TAG, "rb") as stream:
+    with open(folder / TAG, "r+b") as stream:  # on NFS, who locks alone must be able to write
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
