@@ -25,6 +25,7 @@ from mtscale.corpora.example import SPLITS, TaggedExample
 from mtscale.inputs.encode import MAX_WORDS
 from mtscale.model.encoder import load_encoder, load_tokenizer
 from mtscale.model.multitask import MultiTaskModel
+from mtscale.procedure import CLEAN_PROCEDURE
 from mtscale.sealed import seal
 from mtscale.serving.export import export_task
 from mtscale.serving.predictor import Predictor
@@ -94,7 +95,7 @@ def make_models(folder: Path, encoder: str) -> None:
     plain.save_pretrained(folder / ENCODER)
     load_tokenizer(encoder).save_pretrained(folder / ENCODER)
     save_file({name: tensor.contiguous() for name, tensor in model.heads.state_dict().items()}, folder / HEADS)
-    (folder / DESCRIPTION).write_text(json.dumps(describe(tasks, MAX_PIECES)), encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(describe(tasks, MAX_PIECES, CLEAN_PROCEDURE)), encoding="utf-8")
     seal(folder)
     trained = load_export(folder)
     for task in tasks:

@@ -172,13 +172,22 @@ def _with_corpus(run: RunDirectory, name: str, data: str | None) -> tuple[Task, 
     loaded = recipe.load(run.path / "recipe.toml")
     data_root = catalogue.data_folder(data, loaded.data_root)
     (found,) = (one for one in loaded.tasks if one.name == name)
-    return found.resolve(data_root, _recipe_folder(run.record)), data_root
+    return found.resolve(data_root, recipe_folder(run.record)), data_root
 
 
-def _recipe_folder(record: RunRecord) -> Path:
-    """The folder of the recipe that a run's command named: files of one's own tasks may lie there."""
+def command_options(record: RunRecord) -> argparse.Namespace:
+    """The options of the command that made a run."""
     parser = argparse.ArgumentParser(add_help=False)
     job.add_options(parser)
-    options, _ = parser.parse_known_args(list(record.command[1:]))
-    beside = Path(record.directory) / options.recipe
-    return (beside if beside.is_file() else recipe.find(options.recipe)).parent
+    return parser.parse_known_args(list(record.command[1:]))[0]
+
+
+def recipe_folder(record: RunRecord) -> Path:
+    """The folder of the recipe that a run's command named: files of one's own tasks may lie there.
+
+    Raises:
+        ConfigError: the recipe is no more where it was.
+    """
+    given = command_options(record).recipe
+    beside = Path(record.directory) / given
+    return (beside if beside.is_file() else recipe.find(given)).parent

@@ -16,6 +16,7 @@ from mtscale import (
     judge,
     model_commands,
     names,
+    privacy_commands,
     runs_commands,
     study_commands,
 )
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     study_commands.add_commands(commands)
     model_commands.add_commands(commands)
     analysis_commands.add_commands(commands)
+    privacy_commands.add_commands(commands)
 
     scoring = commands.add_parser("score", help="score stored predictions against the corpus' own gold")
     scoring.add_argument("--task", required=True, metavar="T", help="a shipped task, or one of the recipe's")

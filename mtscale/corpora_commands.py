@@ -15,7 +15,10 @@ from mtscale.checks import command as check
 from mtscale.corpora import catalogue, discover, draft, inventory
 from mtscale.corpora.example import SPLITS, SplitName
 from mtscale.corpora.stats import UNITS, SplitStats, split_stats
-from mtscale.errors import EXIT_FINISHED, ConfigError, MtscaleError
+from mtscale.errors import EXIT_FINISHED, EXIT_REFUSED, ConfigError, MtscaleError
+from mtscale.inputs import purge
+from mtscale.inputs.private import TAG
+from mtscale.markup import printable
 from mtscale.tasks import TASKS, Kind, Task
 from mtscale.training.tables import table
 
@@ -44,6 +47,25 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     new.add_argument("folder", type=Path, metavar="FOLDER")
     new.add_argument("--output", type=Path, metavar="FILE", help="the recipe (default: ./FOLDER'S NAME.toml)")
     new.set_defaults(command=_new)
+
+    purging = corpora.add_parser(
+        "purge",
+        help="remove encoded text from the caches",
+        description="Removes what is encoded of corpora and of text to pretrain on, below the data root and in the "
+        "user's cache folder; it is encoded again when it is needed. Folders without our mark, and files with other "
+        "names, are left alone; so is what a run uses. Files are removed, not overwritten.",
+    )
+    purging.add_argument(
+        "--data",
+        action="append",
+        type=Path,
+        metavar="DIR",
+        help="a folder to look below for caches (again for others; default: MTSCALE_DATA)",
+    )
+    purging.add_argument("--task", action="append", default=[], metavar="T", help="of this task alone (again: others)")
+    purging.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    purging.add_argument("--json", action="store_true", help="print JSON")
+    purging.set_defaults(command=_purge)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -189,3 +211,51 @@ def _new(options: argparse.Namespace) -> int:
         words += ["--data", str(found.data_root)]
     print(f"  {shlex.join(words)}")
     return EXIT_FINISHED
+
+
+def _purge(options: argparse.Namespace) -> int:
+    root = catalogue.data_folder(None, None)
+    roots = [one.expanduser() for one in options.data or ([] if root is None else [root])]
+    if absent := [str(one) for one in roots if not one.is_dir()]:
+        raise ConfigError(f"expected folders to look for caches in, found none at {', '.join(absent)}")
+    clear = purge.look if options.dry_run else purge.purge
+    try:
+        caches = [clear(folder, options.task) for folder in purge.cache_folders(roots)]
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be removed: {error.strerror}") from None
+    refused = any(cache.state in ("in use", "not marked") for cache in caches)
+    if options.json:
+        print(json.dumps({"caches": [_cache_row(cache) for cache in caches]}, indent=2))
+    else:
+        _tell_purge(caches, roots)
+    return EXIT_REFUSED if refused else EXIT_FINISHED
+
+
+def _cache_row(cache: purge.Cache) -> dict[str, Any]:
+    names = ("what", "task", "access", "files", "bytes")
+    parts = [{name: getattr(part, name) for name in names} for part in cache.parts]
+    return {"folder": str(cache.folder), "state": cache.state, "parts": parts, "foreign": cache.foreign}
+
+
+def _tell_purge(caches: Sequence[purge.Cache], roots: Sequence[Path]) -> None:
+    words: dict[purge.State, str] = {
+        "found": "would be removed",
+        "removed": "removed",
+        "in use": "in use by a process: nothing is removed while it lives",
+        "not marked": f"no mark of ours ({TAG}): nothing is removed",
+    }
+    rows = []
+    for cache in caches:
+        print(f"{cache.folder}: {words[cache.state]}")
+        rows += [
+            [str(cache.folder), part.what, part.access or "", f"{part.files:,}", f"{part.bytes / 2**20:.2f}"]
+            for part in cache.parts
+        ]
+        if cache.foreign:
+            print(f"  left there, not of ours: {', '.join(map(printable, cache.foreign))}")
+    if rows:
+        print("\n" + table(["folder", "what", "access", "files", "MiB"], rows))
+    elif not caches:
+        print(
+            f"no caches below {', '.join(map(str, roots)) or 'a data root (none is given)'}, nor in your cache folder"
+        )

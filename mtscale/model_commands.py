@@ -160,7 +160,8 @@ def _export(options: argparse.Namespace) -> int:
             f"{run.path} was trained on data under a use agreement ({', '.join(sealed)}), and weights may hold traces "
             "of it; if the agreement allows to copy them, give --allow-dua"
         )
-    text = card(run, model.tasks, tasks, model.max_pieces, whole=options.task is None)
+    longest = model.max_pieces if options.task is None else model.longest(tasks[0])
+    text = card(run, model.tasks, tasks, longest, whole=options.task is None)
     if options.task is None:
         export_model(model, options.output, text)
         print(f"{options.output}: the encoder with {len(tasks)} heads; `mtscale predict --model {options.output}`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -113,8 +114,8 @@ class PretrainSettings(Section):
     files: tuple[str, ...] = Field(
         (),
         strict=False,
-        description="the text: files, or patterns with * and ?, under the data root or beside the recipe; after "
-        "'sample:' those of the packaged sample",
+        description="the text: files, or patterns with * and ?, below the data root or beside the recipe, or absolute; "
+        "after 'sample:' those of the packaged sample",
     )
     format: TextFormat = Field(
         "lines",
@@ -156,6 +157,8 @@ class PretrainSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if outside := [name for name in self.files if ".." in PurePath(name).parts]:
+            raise ValueError(f"files must not lead out of their folder by '..', found {', '.join(map(repr, outside))}")
         if self.field is not None and self.format != "jsonl":
             raise ValueError(f"field is for format = 'jsonl' alone, found format = {self.format!r}")
         if self.start != "scratch" and "scratch" in self.model_fields_set:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mtscale import recipe_errors
 from mtscale.names import TASK_NAME
@@ -27,7 +27,9 @@ class TaskTable(Section):
     )
     format: str | None = Field(None, description="the format of the files")
     files: dict[str, str | Annotated[tuple[str, ...], Field(strict=False)]] | None = Field(
-        None, strict=False, description="train, dev and test: a file or several, relative to data root or recipe"
+        None,
+        strict=False,
+        description="train, dev and test: a file or several, below the data root or beside the recipe",
     )
     labels: tuple[str, ...] = Field(
         (), strict=False, description="entity types, or classes in the order of the outputs"
@@ -63,6 +65,27 @@ class TaskTable(Section):
     )
     domain: str = Field("own", description="e.g. biomedical or clinical")
     access: Annotated[Access, Field(strict=False)] = Field(Access.DUA, description="'open', or 'dua' (use agreement)")
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, str | tuple[str, ...]] | None) -> dict[str, str | tuple[str, ...]] | None:
+        """A recipe, which may come from elsewhere, reads below the folders that its user names, and nowhere else."""
+        named = [name for value in (files or {}).values() for name in ((value,) if isinstance(value, str) else value)]
+        if outside := [name for name in named if PurePath(name).is_absolute() or ".." in PurePath(name).parts]:
+            raise ValueError(
+                f"files lie below the data root or beside the recipe, found {', '.join(map(repr, outside))}, which "
+                "lead elsewhere: name them from there and give that folder as data_root or with --data"
+            )
+        return files
+
+    @field_validator("labels", "negative", "arguments", "relation", "domain")
+    @classmethod
+    def _printable(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        """These are shown on terminals, which act on what cannot be printed."""
+        names = (value,) if isinstance(value, str) else value or ()
+        if wrong := [name for name in names if not name.isprintable()]:
+            raise ValueError(f"expected printable characters only, found {', '.join(map(repr, wrong))}")
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -19,7 +19,9 @@ def predict(folder: str, inputs: str) -> list[Any]:
     texts: list[Any] = json.loads(Path(inputs).read_text(encoding="utf-8"))
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     if config["architectures"][0].endswith("ForTokenClassification"):
-        tagger = pipeline("token-classification", model=folder, aggregation_strategy="first")
+        # Beside O some models have classes of pieces, which are no part of a mention.
+        others = [label for label in config["label2id"] if not label.startswith(("B-", "I-"))]
+        tagger = pipeline("token-classification", model=folder, aggregation_strategy="first", ignore_labels=others)
         return [
             [[one["start"], one["end"], one["entity_group"], float(one["score"])] for one in tagger(text)]
             for text in texts

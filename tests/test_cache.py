@@ -53,7 +53,7 @@ def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {".lock"}
+    return {path.name for path in folder.iterdir()} - {".lock", "CACHEDIR.TAG"}
 
 
 def content(split: EncodedSplit) -> list[dict[str, object]]:

@@ -150,13 +150,13 @@ def test_a_corpus_cut_in_the_middle_is_refused(refusal: Refusal) -> None:
     path = refusal.folder / "docs.train.txt"
     path.write_bytes(path.read_bytes()[: -len("Chemical\tC20\n")])
     refusal.expect(EXIT_DATA, r"docs\.train\.txt:\d+: expected a line end, found the end of the file")
-    assert [path.name for path in refusal.cache.rglob("*") if path.is_file()] == [".lock"]
+    assert {path.name for path in refusal.cache.rglob("*") if path.is_file()} == {".lock", "CACHEDIR.TAG"}
 
 
 def test_offsets_beside_the_mention_are_refused(refusal: Refusal) -> None:
     refusal.replace("docs.train.txt", "\t17\t24\t", "\t16\t23\t")
     refusal.expect(EXIT_DATA, r"docs\.train\.txt:3: the text at 16-23 is not the mention's text")
-    assert [path.name for path in refusal.cache.rglob("*") if path.is_file()] == [".lock"]
+    assert {path.name for path in refusal.cache.rglob("*") if path.is_file()} == {".lock", "CACHEDIR.TAG"}
 
 
 def test_an_encoder_folder_without_weights_is_refused(refusal: Refusal, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mtscale.errors import EXIT_FAILED
+from mtscale.errors import EXIT_FAILED, EXIT_REFUSED
 from mtscale.runs import RunDirectory, State
+from mtscale.sealed import seal
 from tests.lab import SECONDS, Lab, files, held_at, recorded, wait_until
+from tests.test_saved_states import craft
 
 
 def flip_a_byte(state: Path) -> None:
@@ -83,6 +85,20 @@ def test_the_state_before_a_damaged_one_is_used(cut: Cut, damage: Callable[[Path
     assert f"going on after step {first.name.removeprefix('step-')}\n" in log
     assert recorded(run) == recorded(cut.whole)
     assert files(run) == files(cut.whole)
+
+
+def test_a_state_from_elsewhere_runs_nothing_though_its_manifest_agrees(cut: Cut, tmp_path: Path) -> None:
+    run, ran = cut.copy("foreign"), tmp_path / "ran"
+    state = cut.states(run)[-1]
+    craft(state / "deepspeed" / "mp_rank_00_model_states.pt", ran)
+    (state / "manifest.json").unlink()
+    seal(state)
+    process = cut.lab.start("foreign")
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == EXIT_REFUSED, errors
+    assert not ran.exists()
+    assert "nothing of it was run" in run.status.message
+    assert run.state() is State.FAILED
 
 
 @pytest.mark.slow

@@ -132,6 +132,27 @@ def test_a_bad_document_is_told_and_the_others_are_not_lost(
     assert "predictions on 0 units of 0 inputs, 3 done before" in capsys.readouterr().out
 
 
+def test_what_a_killed_prediction_has_left_is_taken_up(run: RunDirectory, tmp_path: Path) -> None:
+    texts, out = tmp_path / "in", tmp_path / "out"
+    texts.mkdir()
+    for number in range(3):
+        (texts / f"{number}.txt").write_text(documents(3, first=number))
+    assert predict(run, out, texts, tasks="cdr-disease") == EXIT_FINISHED
+    expected = {path.name: path.read_bytes() for path in out.iterdir()}
+    # As if it was killed in the second input, of which one file stands and the other is written in part.
+    done = out / "done.jsonl"
+    done.write_bytes(done.read_bytes().splitlines(keepends=True)[0] + b'{"input": "1.t')
+    for number in (1, 2):
+        (out / f"{number}.txt").unlink()
+    (out / "2.txt.predictions.jsonl").unlink()
+    (out / ".1.txt.unfinished").write_text("1|t|")
+    first = (out / "0.txt").stat().st_ino
+    assert predict(run, out, texts, tasks="cdr-disease") == EXIT_FINISHED
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == expected
+    assert (out / "0.txt").stat().st_ino == first, "not done again"
+
+
+@pytest.mark.slow
 def test_a_killed_prediction_goes_on_with_whole_inputs(run: RunDirectory, tmp_path: Path) -> None:
     texts = tmp_path / "in"
     texts.mkdir()

@@ -202,7 +202,7 @@ def test_further_stages_start_from_what_was_pretrained_and_bear_its_mark(
         "format": "pubtator",
         "labels": ["Disease"],
         "access": "open",
-        "files": {split: str(SAMPLE_FOLDER / "cdr" / f"{split}.pubtator.txt") for split in ("train", "dev", "test")},
+        "files": {split: f"cdr/{split}.pubtator.txt" for split in ("train", "dev", "test")},
     }
     further = {"start": None, "scratch": None, "epochs": None, "steps": 12, "evaluate_every": 5, "access": "dua"}
     mine.describe(
@@ -210,6 +210,7 @@ def test_further_stages_start_from_what_was_pretrained_and_bear_its_mark(
         stages=["pretrain", "refine"],
         encoder={"name": str(tiny_encoder), "max_pieces": ROOM},
         refine={"epochs": 1, "batch_size": 32},
+        data_root=str(SAMPLE_FOLDER),
         tasks=[task],
     )
     mine.finish("family")

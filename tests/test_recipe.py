@@ -173,6 +173,29 @@ def test_a_task_of_ones_own_must_be_complete(tmp_path: Path, table: str, expecte
     assert expected in problem
 
 
+@pytest.mark.parametrize("key", ["labels", "negative", "arguments", "relation", "domain"])
+def test_names_that_a_terminal_would_act_on_are_refused(tmp_path: Path, key: str) -> None:
+    for code in ("\\u001b[31mred", "bell\\u0007", "\\u202eturned", "two\\nlines"):
+        several = {"labels": f'["A", "{code}"]', "arguments": f'["{code}", "A"]'}
+        value = several.get(key, f'"{code}"')
+        own = 'kind = "relation"\nformat = "tsv"\nfiles = {train = "a", dev = "b", test = "c"}'
+        (problem,) = problems(tmp_path, f'{MINIMAL}[[tasks]]\nname = "own"\n{own}\n{key} = {value}\n')
+        assert problem.startswith(f"r.toml:10: tasks[1].{key}: ")
+        assert "expected printable characters only, found '" in problem
+        assert problem.isprintable()
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b", "/etc/passwd", ".."])
+def test_files_of_a_task_stay_below_the_folders_that_are_named(tmp_path: Path, name: str) -> None:
+    for train in (f'"{name}"', f'["a", "{name}"]'):
+        table = (
+            f'kind = "tagging"\nformat = "conll"\nlabels = ["A"]\nfiles = {{train = {train}, dev = "b", test = "c"}}'
+        )
+        (problem,) = problems(tmp_path, f'{MINIMAL}[[tasks]]\nname = "own"\n{table}\n')
+        assert problem.startswith("r.toml:10: tasks[1].files: ")
+        assert f"found '{name}', which lead elsewhere" in problem
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

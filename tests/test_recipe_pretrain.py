@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def test_further_stages_may_follow(tmp_path: Path, stages: str) -> None:
 )
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, added: str, expected: str) -> None:
     assert expected in refusal(tmp_path, OWN + added)
+
+
+def test_text_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
+    for name in ("../../etc/passwd", "notes/../../secret.txt", "sample:../../x"):
+        override = f'pretrain.files=["{name}"]'
+        (tmp_path / "r.toml").write_text(OWN, encoding="utf-8")
+        with pytest.raises(
+            ConfigError, match=r"must not lead out of their folder by '\.\.', found '" + re.escape(name)
+        ):
+            recipe.load(tmp_path / "r.toml", [override])
 
 
 def test_pretraining_needs_files(tmp_path: Path) -> None:

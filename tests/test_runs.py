@@ -87,7 +87,7 @@ def test_an_existing_run_is_not_touched(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a", "empty", "file"}
 
 
-@pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a:b", "ä", "-a", "a" * 201, "a\n"])
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a:b", "ä", "-a", "a" * 201, "a\n", "\x1b[31mred"])
 def test_a_name_that_a_tool_could_trip_over_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="a run's name has letters, digits"):
         create(Path(f"{tmp_path}/{name}") if name else Path("/"))

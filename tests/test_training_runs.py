@@ -21,6 +21,7 @@ from mtscale.ds_config import ResolvedDsConfig
 from mtscale.errors import EXIT_DATA, EXIT_STOPPED, MtscaleError
 from mtscale.run_summary import summarize
 from mtscale.runs import RunDirectory, State, write_atomically
+from mtscale.serving import privacy
 from mtscale.training.failures import explain_shortage
 from tests.lab import (
     SECONDS,
@@ -90,8 +91,16 @@ def test_a_run_leaves_a_complete_directory(whole: Finished) -> None:
         for task in TASKS:
             report = json.loads((run.path / "reports" / split / f"{task}.json").read_text(encoding="utf-8"))
             assert report["values"]["score"] == summarize(run)["scores"][task]["dev" if split == "dev" else "test"]
-            assert (run.path / "predictions" / f"{split}.{task}.jsonl").stat().st_mode & 0o777 == 0o600
-    assert run.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_run_leaves_private_files_of_known_kinds_with_their_mark(whole: Finished) -> None:
+    run = whole.run
+    for path in [run.path, run.path.parent, *run.path.rglob("*")]:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+    report = privacy.examine(run, [])
+    # Not ours to change: documents of the corpora, under an agreement unless the recipe says "open", have their names.
+    assert {one.kind for one in report.findings} == {"document names"}
+    assert {one.access for one in report.tasks} == {"dua"}
 
 
 def test_the_kept_encoder_loads_with_plain_transformers(whole: Finished) -> None:

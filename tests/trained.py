@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 MAX_PIECES = 96
 
 
-def make_trained_run(runs: Path, encoder: Path, name: str = "trained", own: str = "") -> RunDirectory:
+def make_trained_run(
+    runs: Path, encoder: Path, name: str = "trained", own: str = "", protocol: str = "clean"
+) -> RunDirectory:
     """A run of the sample's tasks; ``own`` is TOML of further ones. Every class of every head is met on real text."""
     from safetensors.torch import save_file
 
     runs.mkdir(exist_ok=True)
     given = runs / f"{name}.toml"
     given.write_text(recipe.find("sample").read_text(encoding="utf-8") + own, encoding="utf-8")
-    loaded = recipe.load(given, [f'encoder.name="{encoder}"', f"encoder.max_pieces={MAX_PIECES}"])
+    settings = [f'encoder.name="{encoder}"', f"encoder.max_pieces={MAX_PIECES}", f'protocol="{protocol}"']
+    loaded = recipe.load(given, settings)
     tasks = [table.resolve(None, runs) for table in loaded.tasks]
     record = RunRecord(
         name=name,
@@ -35,7 +38,7 @@ def make_trained_run(runs: Path, encoder: Path, name: str = "trained", own: str 
         recipe="sample",
         stage="refine",
         seed=1,
-        protocol="clean",
+        protocol=protocol,
         tasks=tuple(task.name for task in tasks),
         ds_config="cpu",
         world_size=1,
@@ -48,7 +51,8 @@ def make_trained_run(runs: Path, encoder: Path, name: str = "trained", own: str 
     best = run.path / "checkpoints" / "best"
     shutil.copytree(encoder, best / "encoder")
     _stir(best / "encoder")
-    save_file(_heads(best / "encoder", tasks), best / "heads.safetensors")
+    piece_classes = loaded.procedure.tag_classes == "pieces"
+    save_file(_heads(best / "encoder", tasks, piece_classes=piece_classes), best / "heads.safetensors")
     seal(best)
     return run
 
@@ -65,7 +69,7 @@ def _stir(encoder: Path) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def _heads(encoder: Path, tasks: Sequence[Task]) -> dict[str, Tensor]:
+def _heads(encoder: Path, tasks: Sequence[Task], *, piece_classes: bool) -> dict[str, Tensor]:
     """Heads whose outputs have mean 0 and deviation 2 on real text; taggers prefer O."""
     import torch
     from transformers import AutoTokenizer
@@ -93,7 +97,7 @@ def _heads(encoder: Path, tasks: Sequence[Task]) -> dict[str, Tensor]:
     heads = {}
     for task in tasks:
         tags = task.kind is Kind.TAGGING
-        weight = torch.randn(num_outputs(task), 32, generator=generator)
+        weight = torch.randn(num_outputs(task, piece_classes=piece_classes), 32, generator=generator)
         outputs = read_by[task.kind] @ weight.T
         weight *= 2 / outputs.std(dim=0)[:, None]
         bias = -outputs.mean(dim=0) * 2 / outputs.std(dim=0)

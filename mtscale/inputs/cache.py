@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from mtscale.corpora import catalogue
 from mtscale.corpora.example import SplitName
 from mtscale.inputs import encode
 from mtscale.inputs.encode import EncodingCounts, PieceVocabulary, TaskEncoder
-from mtscale.inputs.private import BESIDE, file_hash, locked, own_cache, private_folder
+from mtscale.inputs.private import BESIDE, InUse, file_hash, locked, own_cache, private_folder
 from mtscale.inputs.schedule import IntColumn
 from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.runs import write_atomically
@@ -37,13 +37,14 @@ _INTEGERS = datasets.Sequence(datasets.Value("int32"))
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """The encoded rows of one split of one task."""
+    """The encoded rows of one split of one task, and what keeps them from being purged."""
 
     task: Task
     split: SplitName
     rows: datasets.Dataset
     counts: EncodingCounts
     source_hash: str
+    in_use: tuple[InUse, ...] = field(default=(), repr=False)
 
     @cached_property
     def lengths(self) -> IntColumn:
@@ -92,6 +93,7 @@ def open_split(
     key = _key(task, split, source_hash, vocabulary, max_pieces, _spelling(task.kind, procedure, whole))
     folder = _cache_folder(task, data_root)
     arrow, facts = folder / f"{task.name}.{split}.{key}.arrow", folder / f"{task.name}.{split}.{key}.json"
+    in_use = InUse(folder)
     with locked(folder):
         if not (arrow.exists() and facts.exists()):
             encoder = TaskEncoder(
@@ -101,7 +103,7 @@ def open_split(
             mark = {"access": task.access.value, "task": task.name, "split": split, "counts": encoder.counts.as_dict()}
             write_atomically(facts, json.dumps(mark))
     counts = EncodingCounts(**json.loads(facts.read_text(encoding="utf-8"))["counts"])
-    return EncodedSplit(task, split, datasets.Dataset.from_file(str(arrow)), counts, source_hash)
+    return EncodedSplit(task, split, datasets.Dataset.from_file(str(arrow)), counts, source_hash, (in_use,))
 
 
 def join_splits(one: EncodedSplit, other: EncodedSplit) -> EncodedSplit:
@@ -112,6 +114,7 @@ def join_splits(one: EncodedSplit, other: EncodedSplit) -> EncodedSplit:
         datasets.concatenate_datasets([one.rows, other.rows]),
         one.counts + other.counts,
         f"{one.source_hash}-{other.source_hash}",
+        one.in_use + other.in_use,
     )
 
 

@@ -1,4 +1,8 @@
-"""The shared encoder: any Hugging Face BERT-type checkpoint by hub id, alias or folder, or the packaged ``sample``."""
+"""The shared encoder: any Hugging Face BERT-type checkpoint by hub id, alias or folder, or the packaged ``sample``.
+
+Weights that exist as ``.bin`` alone are read by torch's restricted unpickler, as transformers does. Code that a
+checkpoint brings is never run, nor is anybody asked whether it should be.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +86,7 @@ def open_tokenizer(place: str, name: str) -> PreTrainedTokenizerBase:
             for a vocabulary with capitals (every capitalised entry would be out of reach).
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(_not_loaded("tokenizer", name, error)) from error
     if not tokenizer.is_fast or None in (
@@ -122,11 +126,13 @@ def load_encoder(
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        config = AutoConfig.from_pretrained(place)
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         if dropout != "checkpoint":
             config.hidden_dropout_prob = dropout
             config.attention_probs_dropout_prob = dropout
-        model, info = AutoModel.from_pretrained(place, config=config, dtype=torch.float32, output_loading_info=True)
+        model, info = AutoModel.from_pretrained(
+            place, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
     except Exception as error:  # a broken weight file raises whatever safetensors, torch or pickle chose for it
         raise ConfigError(_not_loaded("weights", name, error)) from error
     longest = getattr(config, "max_position_embeddings", max_pieces)
@@ -144,7 +150,12 @@ def load_encoder(
 
 def longest_input(name: str) -> int:
     """The most pieces that an encoder has positions for, 512 at most."""
-    return min(512, int(getattr(AutoConfig.from_pretrained(locate(name)), "max_position_embeddings", 512)))
+    return positions(AutoConfig.from_pretrained(locate(name), trust_remote_code=False))
+
+
+def positions(config: transformers.PretrainedConfig) -> int:
+    """The positions of an encoder with this config, 512 at most."""
+    return min(512, int(getattr(config, "max_position_embeddings", 512)))
 
 
 def take_pooler(encoder: PreTrainedModel) -> nn.Module | None:

@@ -107,7 +107,11 @@ def load_masked(name: str, dropout: float | Literal["checkpoint"], max_pieces: i
     pooler = take_pooler(encoder)
     try:
         whole, info = AutoModelForMaskedLM.from_pretrained(
-            locate(name), config=encoder.config, dtype=torch.float32, output_loading_info=True
+            locate(name),
+            config=encoder.config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     except (OSError, ValueError) as error:
         first_line = str(error).partition("\n")[0]

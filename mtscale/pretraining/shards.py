@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mtscale.errors import DataError
 from mtscale.inputs.encode import PieceVocabulary
-from mtscale.inputs.private import file_hash, locked
+from mtscale.inputs.private import InUse, file_hash, locked
 from mtscale.inputs.schedule import IntColumn
 from mtscale.pretraining.cleaning import clean
 from mtscale.pretraining.documents import Stretch, read
@@ -106,6 +106,7 @@ class TextCorpus:
         self.encoding = encoding
         self._shards = shards
         self._folder = folder
+        self._in_use = InUse(folder)
         self._largest = largest
         self._vocabulary_size = encoding.vocabulary.backend.get_vocab_size()
         hashes = {path: file_hash(path) for path in dict.fromkeys(part.path for shard in shards for part in shard)}

@@ -14,7 +14,7 @@ from transformers import BertTokenizer, PreTrainedTokenizerBase
 from mtscale.encoders import ACCESS
 from mtscale.errors import ConfigError
 from mtscale.inputs.encode import PieceVocabulary
-from mtscale.inputs.private import file_hash, locked
+from mtscale.inputs.private import InUse, file_hash, locked
 from mtscale.model.encoder import load_tokenizer, open_tokenizer
 from mtscale.pretraining.documents import Stretch, cut
 from mtscale.pretraining.masking import Masking
@@ -59,6 +59,7 @@ def open_text(recipe: Recipe, files: TextFiles, shard_bytes: int = SHARD_BYTES) 
     settings, folder = recipe.pretrain, files.cache_folder()
     shards = cut(files.paths, settings.format, shard_bytes)
     source = TextSource(settings.format, settings.field, settings.clean, settings.heldout)
+    in_use = InUse(folder)  # until the corpus holds it
     if settings.start == "scratch":
         place = _vocabulary(shards, source, settings, recipe.encoder.max_pieces, folder)
         tokenizer = open_tokenizer(str(place), "from scratch")
@@ -67,6 +68,7 @@ def open_text(recipe: Recipe, files: TextFiles, shard_bytes: int = SHARD_BYTES) 
     masking = _masking(tokenizer, settings)
     encoding = TextEncoding(source, PieceVocabulary.of(tokenizer), recipe.encoder.max_pieces)
     corpus = TextCorpus(shards, encoding, folder, settings.cache_gib * 2**30)
+    del in_use
     _ = corpus.counts
     return PretrainText(corpus, tokenizer, masking)
 

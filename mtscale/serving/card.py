@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mtscale import names, recipe
+from mtscale.metrics.spans import PIECE_CLASSES
+from mtscale.procedure import PaperSettings
 from mtscale.run_summary import RunSummary, summarize
 from mtscale.runs import RunDirectory, RunRecord
 from mtscale.serving.shown import visible
@@ -38,7 +40,7 @@ def card(run: RunDirectory, trained: Sequence[Task], tasks: Sequence[Task], max_
         _front_matter(tasks, whole=whole),
         f"# {plain(record.recipe)}: {', '.join(plain(task.name) for task in tasks)}",
         _notice(trained),
-        _use(tasks, max_pieces, whole=whole),
+        _use(tasks, max_pieces, loaded.procedure, whole=whole),
         "## Training\n\n" + _facts(record, loaded.encoder.name),
         "## Data\n\n" + "\n".join(_data(task, record) for task in trained),
         "## Scores\n\n" + _scores(summary, tasks, record.protocol),
@@ -74,7 +76,7 @@ def _notice(tasks: Sequence[Task]) -> str:
     )
 
 
-def _use(tasks: Sequence[Task], max_pieces: int, *, whole: bool) -> str:
+def _use(tasks: Sequence[Task], max_pieces: int, procedure: PaperSettings, *, whole: bool) -> str:
     intro = (
         "## Use\n\nMeant for research on texts like those it was trained on. It is no medical device; what it finds "
         "has to be checked by a person before anything depends on it.\n\n"
@@ -86,8 +88,14 @@ def _use(tasks: Sequence[Task], max_pieces: int, *, whole: bool) -> str:
     if task.kind is Kind.RELATION:
         how = "replaced by their types, as in `@CHEMICAL$`" if task.marking == "mask" else "between typed markers"
         marks = f" The two arguments are {how}; `mtscale predict` marks them itself."
+    code = _TASK_CODE[task.kind]
+    if task.kind is Kind.TAGGING and procedure.tag_classes == "pieces":
+        code = code.replace(")(", f", ignore_labels={json.dumps(['O', *PIECE_CLASSES])})(")
+    if procedure.pair_order == "second_first":
+        # As it was trained: what comes second in a pair is read first.
+        code = code.replace('"text": FIRST, "text_pair": SECOND', '"text": SECOND, "text_pair": FIRST')
     return (
-        f"{intro}```python\nfrom transformers import pipeline\n{_TASK_CODE[task.kind]}\n```\n\n"
+        f"{intro}```python\nfrom transformers import pipeline\n{code}\n```\n\n"
         f"An input has at most {max_pieces} word pieces.{marks}"
     )
 

@@ -16,7 +16,7 @@ from mtscale import judge
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import SplitName
 from mtscale.inputs.decode import decode, join_sentences
-from mtscale.inputs.encode import Row, TaskEncoder
+from mtscale.inputs.encode import Row
 from mtscale.metrics.scoring import TaskScore
 from mtscale.predictions import Prediction
 from mtscale.serving.calibration import Labels, Logits
@@ -39,17 +39,24 @@ def evaluate(predictor: Predictor, task: Task, split: SplitName, data_root: Path
     Raises:
         ConfigError, DataError: the corpus cannot be read.
     """
-    trained = predictor.trained
-    encoder = TaskEncoder(task, trained.vocabulary, trained.max_pieces, with_labels=True)
+    encoder = predictor.trained.task_encoder(task, with_gold=True)
     rows = list(encoder.rows(catalogue.read_examples(task, split, data_root)))
     logits = predictor.logits(task.name, rows)
     predictions = _predictions(task, rows, logits)
     score = judge.score(task, split, predictions, data_root)
     if task.kind is Kind.SIMILARITY:
         return Evaluation(score, None, None)
-    tags = task.kind is Kind.TAGGING
-    labels = [label for row in rows for label in (row["word_labels"] if tags else [row["label"]])]
+    labels = [label for row in rows for label in _labels(task, row)]
     return Evaluation(score, np.concatenate(logits), np.array(labels, dtype=np.int64))
+
+
+def _labels(task: Task, row: Row) -> list[int]:
+    """The class of each prediction in a row."""
+    if task.kind is not Kind.TAGGING:
+        return [row["label"]]
+    if "piece_labels" in row:
+        return [row["piece_labels"][piece] for piece in row["word_pieces"]]
+    return row["word_labels"]
 
 
 def _predictions(task: Task, rows: Sequence[Row], logits: Sequence[Logits]) -> list[Prediction]:

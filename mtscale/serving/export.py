@@ -2,11 +2,13 @@
 
 One task becomes an ordinary Hugging Face folder whose ``pipeline`` gives the labels and scores of ``mtscale predict``:
 
-    tagging                 AutoModelForTokenClassification, pipeline(aggregation_strategy="first")
+    tagging                 AutoModelForTokenClassification, pipeline(aggregation_strategy="first"); a head with the
+                            classes of pieces also needs ignore_labels=["O", "X", "CLS", "SEP"]
     relation, inference     AutoModelForSequenceClassification; pairs as {"text": first, "text_pair": second}
     similarity              the same with one output and problem_type "regression"
 
-It takes what one input of the encoder holds: sentences as training cuts them, relation arguments marked already. All
+It takes what one input of the encoder holds: sentences as training cuts them, relation arguments marked already, and
+pairs in the order of training. All
 tasks together become a folder that ``mtscale predict`` loads, with the encoder in it as a Hugging Face folder.
 """
 
@@ -25,6 +27,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 
 from mtscale.corpora.tags import iob2_classes
 from mtscale.errors import ConfigError
+from mtscale.metrics.spans import PIECE_CLASSES
 from mtscale.model.packing import Layout
 from mtscale.sealed import seal
 from mtscale.serving.trained import DESCRIPTION, ENCODER, HEADS, TrainedModel, describe
@@ -45,7 +48,7 @@ def export_task(trained: TrainedModel, task: Task, folder: Path, card: str) -> N
     """
     model = plain_model(trained, task)
     tokenizer = copy.deepcopy(trained.tokenizer)
-    tokenizer.model_max_length = trained.max_pieces
+    tokenizer.model_max_length = trained.longest(task)
     with _new_folder(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
@@ -61,7 +64,7 @@ def export_model(trained: TrainedModel, folder: Path, card: str) -> None:
     with _new_folder(folder) as aside:
         shutil.copytree(trained.folder / ENCODER, aside / ENCODER)
         shutil.copyfile(trained.folder / HEADS, aside / HEADS)
-        description = describe(trained.tasks, trained.max_pieces)
+        description = describe(trained.tasks, trained.max_pieces, trained.procedure)
         (aside / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
         seal(aside)
         # Not of the manifest: a card is for people to complete.
@@ -76,7 +79,9 @@ def plain_model(trained: TrainedModel, task: Task) -> PreTrainedModel:
     """
     encoder = trained.model.encoder
     config = copy.deepcopy(encoder.config)
-    labels = iob2_classes(task.labels) if task.kind is Kind.TAGGING else list(task.labels) or [SCORE]
+    labels = list(task.labels) or [SCORE]
+    if task.kind is Kind.TAGGING:
+        labels = [*iob2_classes(task.labels), *(PIECE_CLASSES if trained.piece_classes else ())]
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: number for number, label in enumerate(labels)}
     auto = AutoModelForTokenClassification if task.kind is Kind.TAGGING else AutoModelForSequenceClassification

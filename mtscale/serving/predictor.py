@@ -5,7 +5,8 @@
 * Inputs are read a window at a time. Within a window they go by length, in batches of equally many word pieces, and
   padding is not computed (``model.packing``).
 * Sentences to tag are cut as in training: into sub-sentences of at most 30 words and of no more pieces than fit, whose
-  tags are joined again before mentions are read off them (``inputs.encode``, ``inputs.decode``).
+  tags are joined again before mentions are read off them (``inputs.encode``, ``inputs.decode``). The gold is not looked
+  at, whatever the procedure of the model's training.
 """
 
 from __future__ import annotations
@@ -137,10 +138,7 @@ class Predictor:
 
     def _encoder(self, heads: tuple[str, ...]) -> TaskEncoder:
         if heads not in self._encoders:
-            trained = self.trained
-            self._encoders[heads] = TaskEncoder(
-                self._task(heads[0]), trained.vocabulary, trained.max_pieces, with_labels=False
-            )
+            self._encoders[heads] = self.trained.task_encoder(self._task(heads[0]))
         return self._encoders[heads]
 
     def _task(self, name: str) -> Task:
@@ -164,7 +162,7 @@ def _fits(task: Task, example: RelationExample) -> bool:
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """What a pass of the encoder needs of rows; labels are left behind."""
-    names = [name for name in rows[0] if name not in ("label", "score", "word_labels")]
+    names = [name for name in rows[0] if name not in ("label", "score", "word_labels", "piece_labels")]
     return {name: [row[name] for row in rows] for name in names}  # type: ignore[literal-required]
 
 

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from mtscale import recipe
 from mtscale.errors import ConfigError
-from mtscale.inputs.encode import PieceVocabulary
-from mtscale.model.encoder import load_encoder, load_tokenizer
+from mtscale.inputs.encode import PieceVocabulary, TaskEncoder
+from mtscale.model.encoder import load_encoder, load_tokenizer, positions
 from mtscale.model.multitask import MultiTaskModel
+from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.runs import RunDirectory, find_run
 from mtscale.sealed import MANIFEST, damage, file_hash
 from mtscale.tasks import Access, Kind, Task
@@ -52,6 +54,7 @@ class TrainedModel:
     """An encoder with its heads, set for prediction in float32, and the tasks that it was trained on.
 
     ``folder`` holds its files, and ``hash`` is that of their manifest: two models that differ in any file differ in it.
+    ``procedure`` is the one that it was trained by.
     """
 
     model: MultiTaskModel
@@ -60,6 +63,7 @@ class TrainedModel:
     max_pieces: int
     folder: Path
     hash: str
+    procedure: PaperSettings = CLEAN_PROCEDURE
 
     @property
     def vocabulary(self) -> PieceVocabulary:
@@ -70,6 +74,28 @@ class TrainedModel:
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
+
+    @property
+    def piece_classes(self) -> bool:
+        """Whether tagging heads have the classes of pieces too."""
+        return self.procedure.tag_classes == "pieces"
+
+    def longest(self, task: Task) -> int:
+        """The most pieces of an input of a task: where long sentences stay whole, as many as there are positions."""
+        stays_whole = task.kind is Kind.TAGGING and self.procedure.too_long == "drop"
+        return positions(self.model.encoder.config) if stays_whole else self.max_pieces
+
+    def task_encoder(self, task: Task, *, with_gold: bool = False) -> TaskEncoder:
+        """What makes inputs of a task's examples, as training does where it evaluates.
+
+        ``with_gold`` adds labels. Without, nothing looks at gold: new text has none, so sentences are cut blindly
+        whatever the procedure.
+        """
+        procedure = self.procedure if with_gold else self.procedure.model_copy(update={"cut": "gold_blind"})
+        whole = self.longest(task) if procedure.too_long == "drop" else None
+        return TaskEncoder(
+            task, self.vocabulary, self.max_pieces, with_labels=with_gold, procedure=procedure, whole=whole
+        )
 
     def chosen(self, names: Sequence[str] | None) -> tuple[Task, ...]:
         """The tasks of these names in the model's order, or all.
@@ -112,7 +138,8 @@ def load_run(run: RunDirectory) -> TrainedModel:
         raise ConfigError(
             f"{run.path}: no kept epoch in it ({best}); a run keeps its best epoch from the first evaluation on"
         )
-    return _load(best, run_tasks(run), recipe.load(run.path / "recipe.toml").encoder.max_pieces)
+    loaded = recipe.load(run.path / "recipe.toml")
+    return _load(best, run_tasks(run), loaded.encoder.max_pieces, loaded.procedure)
 
 
 def run_tasks(run: RunDirectory) -> tuple[Task, ...]:
@@ -133,13 +160,17 @@ def load_export(folder: Path) -> TrainedModel:
         ConfigError: as ``load``.
     """
     description = read_description(folder)
-    return _load(folder, description_tasks(description), int(description["max_pieces"]))
+    try:
+        procedure = PaperSettings.model_validate(description.get("procedure"))
+    except ValidationError:
+        raise ConfigError(f"{folder / DESCRIPTION}: expected the switches of its procedure; export again") from None
+    return _load(folder, description_tasks(description), int(description["max_pieces"]), procedure)
 
 
-def describe(tasks: Sequence[Task], max_pieces: int) -> dict[str, Any]:
+def describe(tasks: Sequence[Task], max_pieces: int, procedure: PaperSettings) -> dict[str, Any]:
     """What ``model.json`` says of a model."""
     kept = [{name: value for name, value in asdict(task).items() if name in _KEPT_OF_TASKS} for task in tasks]
-    return {"format": 1, "max_pieces": max_pieces, "tasks": kept}
+    return {"format": 1, "max_pieces": max_pieces, "procedure": procedure.model_dump(), "tasks": kept}
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -169,7 +200,7 @@ def description_tasks(description: Mapping[str, Any]) -> tuple[Task, ...]:
     return tuple(tasks)
 
 
-def _load(folder: Path, tasks: Sequence[Task], max_pieces: int) -> TrainedModel:
+def _load(folder: Path, tasks: Sequence[Task], max_pieces: int, procedure: PaperSettings) -> TrainedModel:
     if (found := damage(folder)) is not None:
         raise ConfigError(f"{folder}: {found}; take it from a copy, or train or export again")
     tokenizer = load_tokenizer(str(folder / ENCODER))
@@ -178,10 +209,19 @@ def _load(folder: Path, tasks: Sequence[Task], max_pieces: int) -> TrainedModel:
         raise ConfigError(f"{folder / ENCODER}: its weights lack {', '.join(report.missing[:4])}; {report}")
     heads = load_file(folder / HEADS)
     learned = any(name.endswith("log_variance") for name in heads)
-    model = MultiTaskModel(encoder, tasks, 0.0, 0, {}, learned_weights=learned)
+    model = MultiTaskModel(
+        encoder,
+        tasks,
+        0.0,
+        0,
+        {},
+        learned_weights=learned,
+        piece_classes=procedure.tag_classes == "pieces",
+        dropout_per_example=procedure.tagging_dropout == "per_example",
+    )
     load_heads(model.heads, heads, folder / HEADS)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return TrainedModel(model, tuple(tasks), tokenizer, max_pieces, folder, file_hash(folder / MANIFEST))
+    return TrainedModel(model, tuple(tasks), tokenizer, max_pieces, folder, file_hash(folder / MANIFEST), procedure)
 
 
 def load_heads(heads: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:

@@ -174,7 +174,7 @@ class Estimator:
     def _shape(self, recipe: Recipe) -> tuple[PretrainedConfig, duration.Size]:
         encoder = self._encoder(recipe)
         if encoder not in self._shapes:
-            config = AutoConfig.from_pretrained(locate(encoder))
+            config = AutoConfig.from_pretrained(locate(encoder), trust_remote_code=False)
             self._shapes[encoder] = config, size_of(config)
         return self._shapes[encoder]
 

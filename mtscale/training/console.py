@@ -8,6 +8,8 @@ import sys
 import warnings
 from typing import TextIO
 
+from mtscale.markup import printable
+
 
 class _ErrorStream(logging.StreamHandler[TextIO]):
     """Writes to whatever ``sys.stderr`` is at the moment: a progress bar puts itself in its place."""
@@ -24,10 +26,18 @@ class _ErrorStream(logging.StreamHandler[TextIO]):
         """Fixed."""
 
 
+class PlainFormatter(logging.Formatter):
+    """Lines in which a terminal finds nothing to act on: names of files and ids come from outside."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record, everything but the line ends written out."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 def log_to_console(*, is_main: bool) -> None:
     """Send the lines of mtscale to standard error, and keep the libraries quiet."""
     handler = _ErrorStream()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PlainFormatter("%(message)s"))
     handler.setLevel(logging.INFO if is_main else logging.WARNING)
     logger = logging.getLogger("mtscale")
     logger.setLevel(logging.INFO)

@@ -22,6 +22,7 @@ from mtscale.model.trainable import TrainableModel
 from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.training.distributed import Ranks
 from mtscale.training.optimizer import LinearSchedule, activate, build_optimizer
+from mtscale.training.saved_states import read_state
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Engine:
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=model, optimizer=optimizer, config=_config(resolved, settings.clip, clips_here=self._clips_here)
         )
+        self._engine.checkpoint_engine.load = read_state
         if resolved.precision == "fp16":
             # The loop ends a run after too many skipped steps in a row. DeepSpeed would end it, without advice, at any
             # skipped step once the scale is at its minimum, as it is after a few batches that are NaN at every scale.

@@ -136,7 +136,7 @@ def _config(job: Job, text: PretrainText | None) -> PretrainedConfig:
     """The configuration of the encoder that the first run of the family starts from."""
     if text is not None and job.recipe.pretrain.start == "scratch":
         return new_config(job.recipe, text)
-    config: PretrainedConfig = AutoConfig.from_pretrained(locate(job.recipe.encoder.name))
+    config: PretrainedConfig = AutoConfig.from_pretrained(locate(job.recipe.encoder.name), trust_remote_code=False)
     return config
 
 

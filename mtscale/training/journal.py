@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mtscale.runs import HEARTBEAT_SECONDS, EventKind, RunDirectory, State, Status
 from mtscale.tracking.tracker import RunTracker
+from mtscale.training.console import PlainFormatter
 
 logger = logging.getLogger("mtscale")
 
@@ -29,7 +30,7 @@ class Journal:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._log_file = logging.FileHandler(run.path / "train.log")
-        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._log_file.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(self._log_file)
         self._view = _Bar(steps, run.path.name) if sys.stderr.isatty() else _Lines(steps)
         self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
