@@ -188,6 +188,10 @@ def recipe_folder(record: RunRecord) -> Path:
     Raises:
         ConfigError: the recipe is no more where it was.
     """
-    given = command_options(record).recipe
+    options = command_options(record)
+    if options.beside is not None:
+        folder: Path = Path(record.directory) / options.beside
+        return folder
+    given = options.recipe
     beside = Path(record.directory) / given
     return (beside if beside.is_file() else recipe.find(given)).parent

@@ -12,6 +12,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def test_what_a_killed_study_left_behind_may_come_to_its_end(tmp_path: Path) -> 
 def test_what_needs_a_failed_unit_is_not_started(tmp_path: Path) -> None:
     plan, folder = planned(tmp_path)
     first = plan.units[0]
-    rest = tuple(Unit(u.name, u.kind, u.encoder, u.tasks, u.seed, u.recipe, (first.name,)) for u in plan.units[1:])
+    rest = tuple(replace(unit, needs=(first.name,)) for unit in plan.units[1:])
     plan = Plan(plan.study, plan.size, (first, *rest))
     place = Place({first.name: EXIT_REFUSED}, folder)
     assert Execution(folder, plan, plan.units, [place], [], lambda unit, outcome: None).run() == EXIT_FAILED

@@ -204,7 +204,16 @@ class Execution:
         code, message = EXIT_FINISHED, ""
         # What was left behind may have come to its end before it saw that it was.
         if self._folder.state_of(unit) != "finished":
-            words = ["--recipe", str(self._folder.recipe_of(unit)), "--seed", str(unit.seed), "--run", unit.name]
+            words = [
+                "--recipe",
+                str(self._folder.recipe_of(unit)),
+                "--seed",
+                str(unit.seed),
+                "--run",
+                unit.name,
+                "--beside",
+                str(unit.beside),
+            ]
             code, message = place.train([*words, "--runs", str(self._folder.runs), *self._words])
         if code == EXIT_FINISHED:
             _drop_states(self._folder.runs, unit)

@@ -176,6 +176,7 @@ def task_of(run: RunDirectory, name: str, data: Path | None = None) -> tuple[Tas
     given = argparse.ArgumentParser(add_help=False)
     given.add_argument("--recipe", default="sample")
     given.add_argument("--data")
+    given.add_argument("--beside")
     options, _ = given.parse_known_args(record.command[1:])
     started_in = Path(record.directory)
     loaded = recipe.load(run.path / "recipe.toml")
@@ -184,7 +185,8 @@ def task_of(run: RunDirectory, name: str, data: Path | None = None) -> tuple[Tas
         data_root = started_in / Path(loaded.data_root).expanduser()
     for table in loaded.tasks:
         if table.name == name:
-            return table.resolve(data_root, (started_in / options.recipe).parent), data_root
+            beside = started_in / options.beside if options.beside else (started_in / options.recipe).parent
+            return table.resolve(data_root, beside), data_root
     raise ConfigError(f"{run.path}: no task {name!r}, only {', '.join(table.name for table in loaded.tasks)}")
 
 

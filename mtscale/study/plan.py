@@ -33,7 +33,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Unit:
-    """One command. ``needs`` are the units that must be finished before; ``finetuned`` the tasks trained on for."""
+    """One command. ``needs`` are the units that must be finished before.
+
+    ``beside`` is the folder where files of one's own lie that the recipe names.
+    """
 
     name: str
     kind: UnitKind
@@ -41,6 +44,7 @@ class Unit:
     tasks: tuple[str, ...]
     seed: int
     recipe: Recipe
+    beside: Path
     needs: tuple[str, ...] = ()
 
     @property
@@ -183,7 +187,7 @@ class _Planner:
                     raise ConfigError(f"encoders.{name}: {path} has stages other than ['pretrain']; name one that has")
                 seed = loaded.seeds[0]
                 unit = f"pretrain-{name}-{loaded.hash()[:8]}-seed{seed}"
-                made[name] = Unit(unit, "pretrain", name, (), seed, loaded)
+                made[name] = Unit(unit, "pretrain", name, (), seed, loaded, path.parent.resolve())
         return made
 
     def _unit(self, wanted: _Wanted, seed: int, pretraining: Mapping[str, Unit]) -> Unit:
@@ -196,7 +200,7 @@ class _Planner:
             encoder, needs = str(encoder_folder(self._runs / before)), (before,)
         made = self._recipe(wanted, encoder)
         name = f"{wanted.kind}-{wanted.called}-{wanted.encoder}-{made.hash()[:8]}-seed{seed}"
-        return Unit(name, wanted.kind, wanted.encoder, wanted.tasks, seed, made, needs)
+        return Unit(name, wanted.kind, wanted.encoder, wanted.tasks, seed, made, self._folder.resolve(), needs)
 
     def _recipe(self, wanted: _Wanted, encoder: str) -> Recipe:
         settings, size = self._study.settings, self._size
@@ -227,15 +231,7 @@ class _Planner:
         if self._size.documents is not None:
             given = content.get("train_documents", self._size.documents)
             content["train_documents"] = min(given, self._size.documents)
-        if "files" in content:
-            content["files"] = {split: self._beside(files) for split, files in content["files"].items()}
         return content
-
-    def _beside(self, files: str | Sequence[str]) -> str | list[str]:
-        """Files that lie beside the study, named so that they are found from anywhere."""
-        if isinstance(files, str):
-            return str((self._folder / files).resolve()) if (self._folder / files).exists() else files
-        return [str(self._beside(name)) for name in files]
 
     def _by_seed(self, encoder: str, tasks: Sequence[str], task: str, *, finetuned: bool = False) -> dict[int, str]:
         key = encoder, frozenset(tasks)

@@ -17,6 +17,7 @@ import sys
 from mtscale.errors import EXIT_FAILED, EXIT_FINISHED, MtscaleError
 from mtscale.training import job
 from mtscale.training.console import log_to_console
+from mtscale.training.launch import TRAIN
 from mtscale.training.queued import Queue
 
 ANSWER = "unit done: "
@@ -45,6 +46,8 @@ def train_unit(words: list[str]) -> tuple[int, str]:
     """Train the runs of one command in this process; the exit code, and what went wrong."""
     parser = argparse.ArgumentParser(prog="mtscale/train.py")
     job.add_options(parser)
+    # What `run.json` keeps, and `mtscale runs resume` goes on with.
+    sys.argv = [str(TRAIN), *words]
     try:
         checked = job.check(parser.parse_args(words))
     except MtscaleError as error:
@@ -56,7 +59,7 @@ def train_unit(words: list[str]) -> tuple[int, str]:
     from mtscale.training.stages import train
 
     try:
-        with Queue(checked, words, world_size=1):
+        with Queue(checked, sys.argv, world_size=1):
             return train(checked), ""
     except MtscaleError as error:
         return error.exit_code, str(error)

@@ -95,6 +95,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=seeds, metavar="N[,N]", help="seeds, instead of the recipe's")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the corpora (or MTSCALE_DATA)")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="DIR",
+        help="where files of your own lie that the recipe names (default: beside it)",
+    )
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default ./runs, or MTSCALE_RUNS)")
     parser.add_argument(
         "--run", metavar="NAME", help="name of the run's directory; a stopped or cut-off run of that name goes on"
@@ -117,6 +123,7 @@ def arguments(options: argparse.Namespace) -> list[str]:
         "--recipe": options.recipe,
         "--ds_config": options.ds_config,
         "--data": options.data,
+        "--beside": options.beside,
         "--runs": options.runs,
     }
     words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
@@ -194,9 +201,10 @@ def check(options: argparse.Namespace) -> Job:
         raise ConfigError("\n".join(problems))
     data_root = catalogue.data_folder(options.data, loaded.data_root)
     tables = loaded.tasks if loaded.stages != ("pretrain",) else ()
-    tasks = tuple(table.resolve(data_root, path.parent) for table in tables)
+    beside = options.beside or path.parent
+    tasks = tuple(table.resolve(data_root, beside) for table in tables)
     inventory.require(tasks, data_root)
-    text = find_files(loaded.pretrain, data_root, path.parent) if "pretrain" in loaded.stages else None
+    text = find_files(loaded.pretrain, data_root, beside) if "pretrain" in loaded.stages else None
     runs = runs_folder(options.runs)
     family = options.run or f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     job = Job(
