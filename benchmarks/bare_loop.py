@@ -68,6 +68,7 @@ class BareLoop:
 
 def compare(data_root: Path | None, pairs: int) -> dict[str, object]:
     """The seconds of both loops on the same batches; each is the first of every other pair."""
+    workload.as_in_training()
     work = workload.load(data_root)
     with tempfile.TemporaryDirectory() as folder:
         loop = workload.mtscale_loop(work, SEED, Path(folder), StopRequest())

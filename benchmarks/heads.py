@@ -47,6 +47,7 @@ def measure(_data_root: Path | None) -> Report:
 
 def compare(zero: int, heads: int, steps: int) -> tuple[list[float], list[float]]:
     """The seconds of each step with one head and with ``heads``, which take turns."""
+    workload.as_in_training()
     work = workload.load_sample(TASK)
     encoded = work.splits[TASK]["train"]
     schedule = Schedule({TASK: encoded.lengths}, work.recipe.refine.batch_size, seed=1)

@@ -64,7 +64,7 @@ def pass_over_corpora(data_root: Path) -> float:
     from mtscale.model.encoder import load_tokenizer
     from mtscale.training.stages import encode_tasks
 
-    loaded = recipe.load(recipe.find(PUBLIC))
+    loaded = recipe.load(recipe.find(PUBLIC), ['encoder.name="sample"'])
     tasks = [table.resolve(data_root, data_root) for table in loaded.tasks]
     tokenizer = load_tokenizer("sample")
     start = time.perf_counter()

@@ -24,7 +24,7 @@ from mtscale.model.encoder import load_encoder, load_tokenizer
 from mtscale.model.multitask import MultiTaskModel
 from mtscale.recipe import Recipe
 from mtscale.tasks import TASKS, Task
-from mtscale.training import distributed
+from mtscale.training import distributed, host_memory
 from mtscale.training.journal import SilentJournal
 from mtscale.training.loop import Loop, RunPlan, Splits, Surroundings, schedule_of
 from mtscale.training.machine import probe
@@ -89,6 +89,12 @@ def load_sample(*names: str) -> Workload:
     return Workload(loaded, tasks, None, encode_tasks(loaded, tasks, None, tokenizer), tokenizer)
 
 
+def as_in_training() -> None:
+    """Set this process up as ``mtscale train`` does; to be called before the first tensor."""
+    if not torch.cuda.is_available():
+        host_memory.keep_freed()
+
+
 def mtscale_loop(work: Workload, seed: int, folder: Path, stop: StopRequest) -> Loop:
     """The loop of a refine run with the shipped DeepSpeed JSON that fits the machine, at its first step."""
     machine, ranks = probe(), distributed.ranks_from_environment()
@@ -135,6 +141,7 @@ class InTurns(StopRequest):
 
 def train_in_turns(encoder: str, data_root: str = "", dropout: str = str(DROPOUT)) -> None:
     """The worker that trains with mtscale; of several ranks the first one leads."""
+    as_in_training()
     settings = (*SETTINGS, f"encoder.dropout={json.dumps(dropout) if dropout.isalpha() else dropout}")
     work = load(Path(data_root) if data_root else None, encoder, settings)
     leads = distributed.ranks_from_environment().is_main

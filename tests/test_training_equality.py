@@ -139,7 +139,7 @@ class PlainModel(nn.Module):
             outputs = {Kind.SIMILARITY: 1, Kind.TAGGING: 1 + 2 * len(task.labels)}.get(task.kind, len(task.labels))
             head = nn.Linear(HIDDEN, outputs)
             generator = torch.Generator().manual_seed((SEED << 32) + zlib.crc32(task.name.encode()))
-            head.weight.data = torch.normal(0.0, 0.02, (outputs, HIDDEN), generator=generator)
+            head.weight.data = torch.normal(0.0, 0.02 * (768 / HIDDEN) ** 0.5, (outputs, HIDDEN), generator=generator)
             scores = splits[task.name].rows["score"] if task.kind is Kind.SIMILARITY else [0.0]
             head.bias.data.fill_(sum(scores) / len(scores))
             self.heads[task.name] = head

@@ -32,6 +32,8 @@ from mtscale.tasks import Access, Kind, Task
 
 datasets.disable_progress_bars()
 
+# A record batch that is opened takes some 4 kB of memory.
+_RECORD_BATCH = 5000
 _INTEGERS = datasets.Sequence(datasets.Value("int32"))
 
 
@@ -139,7 +141,7 @@ def _write(encoder: TaskEncoder, task: Task, split: SplitName, data_root: Path |
     try:
         of_pieces = encoder.procedure.tag_classes == "pieces"
         features = _features(task.kind, with_labels=encoder.with_labels, of_pieces=of_pieces)
-        with ArrowWriter(path=temporary, features=features) as writer:
+        with ArrowWriter(path=temporary, features=features, writer_batch_size=_RECORD_BATCH) as writer:
             for row in encoder.rows(catalogue.read_examples(task, split, data_root)):
                 length = len(row["pieces"])
                 words = length if of_pieces else len(row.get("word_pieces", ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +24,8 @@ class Dropout(nn.Dropout):
 def drop(values: Tensor, p: float) -> Tensor:
     """Each element made zero with probability ``p``, the others divided by ``1 - p``.
 
-    On a CPU ``p`` is rounded to a multiple of 2**-16, and masks come from torch's global generator as elsewhere.
+    On a CPU ``p`` is rounded to a multiple of 2**-16, and a mask's own generator is seeded by torch's global one: it is
+    faster, and the state that a checkpoint holds is torch's alone.
     """
     if p == 0.0:
         return values
@@ -44,9 +46,9 @@ def swap_dropout(module: nn.Module) -> None:
 class _Drop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, dropped: int) -> Tensor:
-        draws = torch.empty(-(-values.numel() // (64 // _BITS)), dtype=torch.int64)
-        draws.random_(-(2**63), None)  # without an upper limit, since that one would be exclusive
-        keep = draws.view(torch.int16)[: values.numel()].view(values.shape) >= dropped - 2 ** (_BITS - 1)
+        generator = np.random.SFC64(int(torch.empty((), dtype=torch.int64).random_()))
+        draws = torch.from_numpy(generator.random_raw(-(-values.numel() // (64 // _BITS))).view(np.int16))
+        keep = draws[: values.numel()].view(values.shape) >= dropped - 2 ** (_BITS - 1)
         ctx.save_for_backward(keep)
         ctx.scale = 2**_BITS / (2**_BITS - dropped)
         dropped_values: Tensor = (values * ctx.scale).mul_(keep)

@@ -12,7 +12,8 @@ from mtscale.metrics.spans import PIECE_CLASSES
 from mtscale.model.dropout import drop
 from mtscale.tasks import Kind, Task
 
-INITIAL_STD = 0.02
+# Of the authors' code, for BERT-base's width.
+INITIAL_STD, INITIAL_WIDTH = 0.02, 768
 
 
 def num_outputs(task: Task, *, piece_classes: bool = False) -> int:
@@ -36,8 +37,11 @@ class Head(nn.Module):
 
     With ``learned_weight`` the head also holds the logarithm of a variance, which weighs its loss (see ``objective``).
 
-    Weights are drawn from N(0, 0.02) as in the authors' code, from a generator of their own: the draw depends on the
-    seed and the task's name alone, not on which other tasks are trained beside it.
+    Weights are drawn from N(0, 0.02) as in the authors' code at BERT-base's width of 768, at other widths with a
+    deviation in proportion to 1 / sqrt(width), so that logits start equally far apart (a named deviation: narrower
+    encoders then leave the plateau, on which every word is called O, later than others; docs/performance.md). They
+    come from a generator of their own: the draw depends on the seed and the task's name alone, not on which other tasks
+    are trained beside it.
 
     ``piece_classes``: see ``num_outputs``.
     """
@@ -58,8 +62,9 @@ class Head(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size, num_outputs(task, piece_classes=piece_classes))
         generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(task.name.encode()))
+        deviation = INITIAL_STD * (INITIAL_WIDTH / hidden_size) ** 0.5
         with torch.no_grad():
-            self.output.weight.normal_(0.0, INITIAL_STD, generator=generator)
+            self.output.weight.normal_(0.0, deviation, generator=generator)
             self.output.bias.fill_(bias)
         # One dimension, so that the optimizer takes it for what is not decayed.
         self.log_variance = nn.Parameter(torch.zeros(1)) if learned_weight else None

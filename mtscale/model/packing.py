@@ -93,10 +93,12 @@ def attend(
     query, key, value = (layout.pad(packed[0].transpose(0, 1)).transpose(1, 2) for packed in (query, key, value))
     if query.device.type == "cpu":
         # torch's fused attention has a slow backward pass on a CPU (docs/performance.md).
-        scores = (query * scaling) @ key.transpose(2, 3)
-        if not layout.is_full:
-            scores += torch.where(layout.mask, 0.0, -torch.inf).to(scores.dtype)[:, None, None]
-        context = drop(functional.softmax(scores, dim=-1), dropout) @ value
+        # Autocast would have the softmax in float32 and turn its result back: it is summed in float32 anyway.
+        with torch.autocast("cpu", enabled=False):
+            scores = (query * scaling) @ key.transpose(2, 3)
+            if not layout.is_full:
+                scores += torch.where(layout.mask, 0.0, -torch.inf).to(scores.dtype)[:, None, None]
+            context = drop(functional.softmax(scores, dim=-1), dropout) @ value
     else:
         mask = None if layout.is_full else layout.mask[:, None, None]
         context = functional.scaled_dot_product_attention(

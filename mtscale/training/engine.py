@@ -122,10 +122,7 @@ class Engine:
             applied = True
             if self._engine.is_gradient_accumulation_boundary():
                 if self._clips_here:
-                    norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
-                    applied = bool(torch.isfinite(norm))
-                    if not applied:
-                        self._skip_update()
+                    norm, applied = self._clip_gradients()
                 self._engine.step()
                 if not self._clips_here:
                     norm = torch.as_tensor(self._engine.get_global_grad_norm(), device=self.device)
@@ -134,10 +131,17 @@ class Engine:
                 self._engine.step()
         return StepResult(total, norm, learning_rate, applied)
 
-    def _skip_update(self) -> None:
-        """Make the coming optimizer step a no-op for every group: a non-finite update must not reach the weights."""
-        for group in self._optimizer.param_groups:
-            group["active"] = group["carried"] = False
+    def _clip_gradients(self) -> tuple[Tensor, bool]:
+        """The global norm, and whether it is finite; else the coming optimizer step is made a no-op for every group."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(parameter.grad for parameter in parameters)  # type: ignore[misc]
+        applied = bool(torch.isfinite(norm))
+        if not applied:
+            for group in self._optimizer.param_groups:
+                group["active"] = group["carried"] = False
+        elif norm > self._clip:  # torch would pass over all gradients to multiply by 1
+            torch.nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
+        return norm, applied
 
     def _forward(self, task: str, batch: Batch) -> Tensor:
         logits: Tensor = self._engine(task, batch.input_ids, batch.token_type_ids, batch.layout, batch.read)

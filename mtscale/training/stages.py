@@ -31,7 +31,7 @@ from mtscale.runs import RunDirectory, RunProcess, RunRecord, State, process_sta
 from mtscale.tasks import Kind, Task
 from mtscale.tracking import replay
 from mtscale.tracking.tracker import Param
-from mtscale.training import distributed, lifeline, results
+from mtscale.training import distributed, host_memory, lifeline, results
 from mtscale.training.estimate import describe
 from mtscale.training.failures import describe_error, explain_interruption, explain_shortage
 from mtscale.training.job import Job, Member
@@ -51,6 +51,8 @@ def train(job: Job) -> int:
     ranks = distributed.ranks_from_environment()
     if job.dry_run and not ranks.is_main:
         return EXIT_FINISHED
+    if job.machine.accelerator == "cpu":
+        host_memory.keep_freed()
     text = open_text(job.recipe, job.text) if job.text is not None else None
     tokenizer = load_tokenizer(job.recipe.encoder.name) if text is None else text.tokenizer
     splits = encode_tasks(job.recipe, job.tasks, job.data_root, tokenizer)
