@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mtscale import ds_config
 from mtscale.corpora import catalogue, inventory
+from mtscale.ds_config import Machine
 from mtscale.durations import duration_text
 from mtscale.errors import EXIT_FINISHED, ConfigError
 from mtscale.study import spec
@@ -123,7 +124,7 @@ def _planned(options: argparse.Namespace, *, again: bool = False) -> tuple[Plan,
         return *folder.load(), folder
     with folder.locked():
         plan, seconds = _make(options, study, path.parent, folder, data_root)
-        folder.save(plan, path.parent, seconds)
+        folder.save(plan, path.parent, seconds, command=_planned_by(options), machine=_machine_text(probe()))
     return plan, seconds, folder
 
 
@@ -187,6 +188,7 @@ def _as_json(plan: Plan, seconds: dict[str, float], folder: StudyFolder) -> dict
                 "encoder": unit.encoder,
                 "tasks": unit.tasks,
                 "seed": unit.seed,
+                "protocol": unit.recipe.protocol,
                 "runs": [str(folder.runs / name) for name in unit.runs],
                 "needs": unit.needs,
                 "state": folder.state_of(unit),
@@ -302,6 +304,25 @@ def _commands(options: argparse.Namespace) -> list[str]:
     """How to make the report again."""
     words = " ".join([options.study, *(word for part in options.only for word in ("--only", part))])
     return [f"mtscale study {command} {words}" for command in ("plan", "run", "report")]
+
+
+def _planned_by(options: argparse.Namespace) -> list[str]:
+    """The options that decide what is trained, for whoever makes the study again: not where things lie here."""
+    words = [str(options.study), *(word for part in options.only for word in ("--only", part))]
+    words += ["--seeds", ",".join(map(str, options.seeds))] if options.seeds else []
+    for name in ("budget", "documents", "epochs", "finetune_epochs", "workers", "ds_config"):
+        if (value := getattr(options, name)) is not None:
+            flag = name if name == "ds_config" else name.replace("_", "-")
+            words += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
+
+
+def _machine_text(machine: Machine) -> str:
+    """What a plan's time was estimated for."""
+    if machine.accelerator == "cuda":
+        return f"{machine.gpu_count} x {machine.device_name}"
+    cores = len(os.sched_getaffinity(0))
+    return f"{machine.device_name}, {cores} core{'s' if cores != 1 else ''}"
 
 
 def _script(options: argparse.Namespace) -> int:

@@ -60,6 +60,13 @@ def test_a_study_is_read_and_a_part_taken(tmp_path: Path) -> None:
         ('label = "together"', 'label = "alone"', "labels of rows must differ"),
         ('model = "refined"', 'model = "refine"', "Input should be 'single', 'refined' or 'finetuned', found 'refine'"),
         ("seeds = [1, 2]", "seeds = [1, 1]", "seeds must differ"),
+        ('model = "refined"', 'protocol = "paper", model = "refined"', "a table has one protocol, which stands beside"),
+        ('title = "Tagging"', 'protocol = "papr"', "Input should be 'clean' or 'paper', found 'papr'"),
+        (
+            "[figure]",
+            '[settings.paper]\ncut = "gold_blind"\n[figure]',
+            "settings.paper is for protocol = 'paper'",
+        ),
         ("seeds = [1, 2]", 'protocol = "both"', "Input should be 'clean' or 'paper', found 'both'"),
         ("seeds = [1, 2]", "seedz = [1]", "seedz: unknown key, did you mean 'seeds'?"),
         ("{ tagging = ", "{ nothing = ", "no domain 'nothing'"),

@@ -23,23 +23,28 @@ Curves = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 def blocks(plan: Plan, runs: Path, out: Path) -> Iterator[Block]:
     """The section with its picture; nothing while no run is finished."""
-    found = read(plan, runs)
-    if not found:
-        return
-    split = names.chosen_on(plan.study.protocol)
-    path = out / "curves.svg"
-    draw(found, f"{split} score", path)
-    yield Heading("Learning curves")
-    caption = f"Score on {split} by epoch of refine, mean over seeds, of each task alone and trained with others"
-    yield Picture(caption, path.name, path.read_text(encoding="utf-8"))
+    for protocol in plan.study.protocols:
+        found = read(plan, runs, protocol)
+        if not found:
+            continue
+        split = names.chosen_on(protocol)
+        path = out / f"curves-{protocol}.svg"
+        draw(found, f"{split} score", path)
+        yield Heading(f"Learning curves, protocol {protocol}")
+        caption = f"Score on {split} by epoch of refine, mean over seeds, of each task alone and trained with others"
+        yield Picture(caption, path.name, path.read_text(encoding="utf-8"))
 
 
-def read(plan: Plan, runs: Path) -> dict[str, dict[str, dict[int, float]]]:
-    """By task and training, the mean score over seeds of each epoch."""
-    split = names.chosen_on(plan.study.protocol)
+def read(plan: Plan, runs: Path, protocol: str) -> dict[str, dict[str, dict[int, float]]]:
+    """By task and training, the mean score over seeds of each epoch under a protocol."""
+    split = names.chosen_on(protocol)
     scores: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for unit in plan.units:
-        if unit.kind not in {"single", "refined"} or not is_finished(runs / unit.name):
+        if (
+            unit.recipe.protocol != protocol
+            or unit.kind not in {"single", "refined"}
+            or not is_finished(runs / unit.name)
+        ):
             continue
         series = read_scores(RunDirectory(runs / unit.name))
         called = f"{'alone' if unit.kind == 'single' else unit.recipe.name.removeprefix('refined-')}, {unit.encoder}"

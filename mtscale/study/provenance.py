@@ -38,12 +38,9 @@ def _looks(plan: Plan, folder: StudyFolder, records: dict[str, RunRecord]) -> It
     every = Counter(look.task for look in found)
     rows = [(task.name, str(own[task.name]), str(every[task.name])) for task in plan.study.tasks]
     yield Heading("Looks at test")
-    often = (
-        "once, with the epoch chosen on dev" if names.chosen_on(plan.study.protocol) == "dev" else "after each epoch"
-    )
-    yield Paragraph(
-        f"Each run scores each of its test sets {often}. Each look is written down before the gold is read."
-    )
+    often = {"dev": "once, with the epoch chosen on dev", "test": "after each epoch"}
+    said = "; ".join(f"{often[names.chosen_on(protocol)]} (protocol {protocol})" for protocol in plan.study.protocols)
+    yield Paragraph(f"Each run scores each of its test sets {said}. Each look is written down before the gold is read.")
     yield Grid("Looks at test", ("task", "by this study's runs", "by all runs of the folder"), tuple(rows))
 
 

@@ -71,12 +71,12 @@ def _blocks(place: _Place, commands: Sequence[str]) -> Iterator[Block]:
     yield from _summary(place)
     yield from _corpora(place)
     gains = Gains(plan, place.folder.runs, place.data_root)
-    for table in score_tables(plan, Finished(plan.study.protocol, in_folder(place.folder.runs))):
-        yield from _table(table, gains, plan.study.protocol)
+    for table in score_tables(plan, Finished(in_folder(place.folder.runs))):
+        yield from _table(table, gains)
     if plan.edges:
         yield from _figure(place, gains)
     yield from curves.blocks(plan, place.folder.runs, place.out)
-    if names.chosen_on(plan.study.protocol) == "test":
+    if any(names.chosen_on(protocol) == "test" for protocol in plan.study.protocols):
         yield from _selection_gaps(place)
     yield from provenance.blocks(plan, place.folder, commands)
 
@@ -90,8 +90,9 @@ def _summary(place: _Place) -> Iterator[Block]:
         + ("." if done == len(states) else "; what is not stands as a dash, and its comparisons are left out.")
     )
     yield Paragraph(size_text(plan))
-    if names.chosen_on(plan.study.protocol) == "test":
-        yield Paragraph(f"Protocol {plan.study.protocol}, {names.OPTIMISTIC}: every score below is too high.")
+    for protocol in plan.study.protocols:
+        if names.chosen_on(protocol) == "test":
+            yield Paragraph(f"Protocol {protocol} is {names.OPTIMISTIC}: its scores are too high.")
     outcomes = folder.outcomes()
     broken = [
         (unit.name, outcomes[unit.name].message.splitlines()[0] if unit.name in outcomes else "")
@@ -120,9 +121,9 @@ def _corpora(place: _Place) -> Iterator[Block]:
     yield Grid("The whole corpora; how much of train was used is said above", header, tuple(rows), CORPORA)
 
 
-def _table(table: ScoreTable, gains: Gains, protocol: str) -> Iterator[Block]:
+def _table(table: ScoreTable, gains: Gains) -> Iterator[Block]:
     yield Heading(f"{table.key}: {table.title}")
-    yield text.scores(table, protocol)
+    yield text.scores(table)
     yield from text.paper_scores(table)
     try:
         found = gains.of_table(table)
@@ -160,8 +161,9 @@ def _selection_gaps(place: _Place) -> Iterator[Block]:
     """What choosing the epoch on test adds, within the runs of protocol ``paper``."""
     rows = []
     for unit in place.plan.units:
+        chosen = names.chosen_on(unit.recipe.protocol)
         for name in unit.runs:
-            if unit.kind != "pretrain" and is_finished(place.folder.runs / name):
+            if unit.kind != "pretrain" and chosen == "test" and is_finished(place.folder.runs / name):
                 for gap in selection_gap(RunDirectory(place.folder.runs / name)):
                     rows.append(
                         (

@@ -46,12 +46,23 @@ class Row(Section):
     encoder: str = Field(description="one of [encoders]")
     trained_on: str | None = Field(None, description="the domain trained on together; default: the table's")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_protocol(cls, content: object) -> object:
+        if isinstance(content, dict) and "protocol" in content:
+            raise ValueError(
+                "a table has one protocol, which stands beside its title: scores chosen on test do not compare with "
+                "others; put this row into a table of its own"
+            )
+        return content
+
 
 class Table(Section):
     """Rows of models, a column for each task and the average."""
 
     title: str
     tasks: str = Field(EVERY, description="a domain, or 'all'")
+    protocol: Protocol | None = Field(None, description="of all its rows; default: the study's")
     rows: tuple[Row, ...] = Field(strict=False, min_length=1)
     baseline: str | None = Field(None, description="the label of the row that the others are compared with")
     turned: bool = Field(False, description="tasks as rows and models as columns, as Table 6 is printed")
@@ -75,6 +86,12 @@ class Figure(Section):
     title: str = "Pairwise multi-task learning"
     encoders: dict[str, str] = Field(description="the encoder of each domain's pairs, {domain = encoder}")
     across: bool = Field(False, description="pairs of tasks of different domains too, from the first encoder")
+    affinity_every: int | None = Field(
+        None,
+        ge=1,
+        description="sample the tasks' affinities after so many steps each, in one refined model of each domain's "
+        "tasks, and set them against what the pairs gain",
+    )
 
 
 class EncoderSource(Section):
@@ -97,7 +114,9 @@ class Study(Section):
 
     name: Name = Field(description="the folder of the study under runs/studies")
     title: str = ""
-    protocol: Protocol = Field("clean", description="one for all runs: the two are never mixed in a table")
+    protocol: Protocol = Field(
+        "clean", description="of the figure, and of all tables that name none: the two are never mixed in a table"
+    )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((1, 2, 3), strict=False, min_length=1)
     budget_minutes: float | None = Field(
         None, gt=0, description="training documents, then epochs, are reduced until the estimated time fits"
@@ -126,6 +145,8 @@ class Study(Section):
         for key in (CORPORA, FIGURE):
             if key in self.tables:
                 raise ValueError(f"tables.{key}: the name is taken by the study's own part, choose another")
+        if self.settings.paper and "paper" not in self.protocols:
+            raise ValueError("settings.paper is for protocol = 'paper', which neither the study nor a table has")
         return self._check_references()
 
     def _check_references(self) -> Self:
@@ -154,6 +175,15 @@ class Study(Section):
     def tasks_of(self, domain: str) -> tuple[str, ...]:
         """The names of a domain's tasks, in the order of ``tasks`` for ``all``."""
         return tuple(task.name for task in self.tasks) if domain == EVERY else self.domains[domain]
+
+    def protocol_of(self, key: str) -> Protocol:
+        """The protocol of a table."""
+        return self.tables[key].protocol or self.protocol
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """Those of its parts, the study's own first."""
+        return tuple(dict.fromkeys((self.protocol, *map(self.protocol_of, self.tables))))
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ MISSING = "-"
 MARKS = {"gain": "+", "loss": "-", "unclear": "~"}
 
 
-def scores(table: ScoreTable, protocol: str) -> Grid:
+def scores(table: ScoreTable) -> Grid:
     """Mean and standard deviation over seeds; the floor last."""
     header = ["model", *(f"{task} ({table.metrics[task]})" for task in table.tasks), "average"]
     rows = [[row.label, *(_score(row.scores[task]) for task in table.tasks), _score(row.average)] for row in table.rows]
@@ -25,7 +25,7 @@ def scores(table: ScoreTable, protocol: str) -> Grid:
     rows.append(["floor", *floors, MISSING])
     seeds = max((score.wanted for row in table.rows for score in row.scores.values() if score), default=0)
     caption = f"{table.title}: test, mean and standard deviation over {seeds} seed{'s' if seeds != 1 else ''}"
-    if names.chosen_on(protocol) == "test":
+    if names.chosen_on(table.protocol) == "test":
         caption += f" ({names.OPTIMISTIC})"
     grid = Grid(caption, tuple(header), tuple(map(tuple, rows)), table.key)
     return turned(grid, "task") if table.turned else grid
