@@ -114,6 +114,7 @@ def _planned(options: argparse.Namespace, *, again: bool = False) -> tuple[Plan,
         ConfigError, DataError: the study is not valid, has changed, or its corpora are not all there.
     """
     path, study, folder = _open(options)
+    study.require_seeds()
     data_root = _data_root(options)
     tasks = [one.resolve(data_root, path.parent) for one in study.tasks]
     used = {name for part in study.tables.values() for name in study.tasks_of(part.tasks)}

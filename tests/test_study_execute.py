@@ -45,6 +45,7 @@ def write_study(lab: Lab, encoder: Path, epochs: int = 2) -> Path:
     content = {
         "name": STUDY,
         "seeds": [1],
+        "one_seed": True,
         "settings": {
             "encoder": {"max_pieces": 64},
             "refine": {"epochs": epochs, "batch_size": 6, "learning_rate": 2e-3},

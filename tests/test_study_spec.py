@@ -85,6 +85,18 @@ def test_what_does_not_hold_together_is_refused(tmp_path: Path, before: str, aft
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("part", ["table2", "figure2"])
+def test_one_seed_is_compared_only_where_that_is_asked_for(tmp_path: Path, part: str) -> None:
+    text = STUDY.replace("seeds = [1, 2]", "seeds = [3]")
+    where = {"table2": "tables.table2.baseline", "figure2": "figure"}[part]
+    with pytest.raises(ConfigError, match=rf"{where} compare .* found one \(3\).* more .*, or set one_seed = true in"):
+        spec.load(written(tmp_path, text)).only([part]).require_seeds()
+    spec.load(written(tmp_path, text)).only(["table1"]).require_seeds()
+    spec.load(written(tmp_path, text.replace('baseline = "alone"', ""))).only(["table2"]).require_seeds()
+    spec.load(written(tmp_path, text.replace("seeds", "one_seed = true\nseeds"))).only([part]).require_seeds()
+    spec.load(written(tmp_path, STUDY)).require_seeds()
+
+
 def test_a_row_must_be_trained_on_what_its_table_shows(tmp_path: Path) -> None:
     text = STUDY.replace('model = "refined", encoder', 'model = "refined", trained_on = "tagging", encoder')
     with pytest.raises(ConfigError, match="row 'together': it is not trained on evidence-inference"):

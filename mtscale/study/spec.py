@@ -118,6 +118,9 @@ class Study(Section):
         "clean", description="of the figure, and of all tables that name none: the two are never mixed in a table"
     )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((1, 2, 3), strict=False, min_length=1)
+    one_seed: bool = Field(
+        False, description="compare models of one seed each, though nothing then says what another seed would give"
+    )
     budget_minutes: float | None = Field(
         None, gt=0, description="training documents, then epochs, are reduced until the estimated time fits"
     )
@@ -171,6 +174,21 @@ class Study(Section):
         if name not in valid:
             hint = recipe_errors.nearest(name, valid)
             raise ValueError(f"{where}: no {what} {name!r}{hint}; there are {', '.join(valid)}")
+
+    def require_seeds(self) -> None:
+        """Refuse comparisons of models of one seed, unless they are asked for.
+
+        Raises:
+            ConfigError: with the ways out.
+        """
+        compared = [f"tables.{key}.baseline" for key, table in self.tables.items() if table.baseline is not None]
+        compared += ["figure"] if self.figure is not None else []
+        if len(self.seeds) == 1 and compared and not self.one_seed:
+            raise ConfigError(
+                f"study {self.name}: {', '.join(compared)} compare models, which needs two seeds or more, found one "
+                f"({self.seeds[0]}): the spread over seeds would stay unknown. Give more (seeds, or --seeds 1,2), or "
+                "set one_seed = true in the study file: every difference is then conditional on that seed"
+            )
 
     def tasks_of(self, domain: str) -> tuple[str, ...]:
         """The names of a domain's tasks, in the order of ``tasks`` for ``all``."""
