@@ -142,7 +142,7 @@ def _make(
 
     config = ds_config.load(ds_config.find(options.ds_config or ds_config.shipped_for(machine)))
     estimator = Estimator(study, beside, folder.runs, data_root, machine, config)
-    workers = options.workers or max(1, machine.gpu_count)
+    workers = options.workers or machine.gpu_count or len(os.sched_getaffinity(0))
     given = Size(options.epochs, options.finetune_epochs, options.documents)
     budget = options.budget or study.budget_minutes
     if budget is not None and given == Size():

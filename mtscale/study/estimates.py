@@ -65,8 +65,9 @@ class Estimator:
         """The plan of a size, and what it takes."""
         made = planning.make(self._study, self._folder, self._runs, size)
         seconds = {unit.name: self._seconds(unit) for unit in made.units}
-        # Workers on one CPU share what one alone would have; GPUs add up.
-        at_once = workers if self._machine.accelerator == "cuda" else 1
+        # GPUs add up. Workers of one thread each share the cores, but without what one of several threads loses.
+        shared = 1.0 if workers == 1 else 1 / duration.SCALING
+        at_once = workers if self._machine.accelerator == "cuda" else shared
         total = sum(seconds.values()) / at_once + duration.START_SECONDS
         return made, Estimate(seconds, total, sum(map(self._disk, made.units)) + workers * self._state(made))
 
@@ -126,8 +127,6 @@ class Estimator:
         work = duration.work_of(
             counts, settings.epochs, settings.batch_size, splits, chosen_on=names.chosen_on(recipe.protocol)
         )
-        if settings.affinity_every is not None and len(tasks) > 1:
-            work = duration.with_affinities(work, settings.affinity_every, len(tasks), settings.batch_size)
         config, size = self._shape(recipe)
         resolved = ds_config.resolve(
             self._config,
@@ -136,7 +135,11 @@ class Estimator:
             world_size=1,
             machine=self._machine,
         )
-        seconds = duration.seconds(work, config, size, resolved.precision, self._machine.accelerator, ranks=1)
+        device = self._machine.accelerator
+        seconds = duration.seconds(work, config, size, resolved.precision, device, ranks=1)
+        sampled = duration.affinity_work(work, settings.affinity_every, len(tasks), settings.batch_size)
+        # Affinities are computed in float32, whatever the precision.
+        seconds += duration.seconds_on_pieces(sampled, config, size, "fp32", device, ranks=1)
         return seconds - duration.START_SECONDS + RUN_SECONDS
 
     def _share(self, table: TaskTable, protocol: Protocol) -> float:
