@@ -16,6 +16,7 @@ from mtscale.corpora import catalogue, inventory
 from mtscale.ds_config import Machine
 from mtscale.durations import duration_text
 from mtscale.errors import EXIT_FINISHED, ConfigError
+from mtscale.study import plan as planning
 from mtscale.study import spec
 from mtscale.study.detach import detach
 from mtscale.study.plan import Plan, Size, Unit, size_text
@@ -291,20 +292,21 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    path, _, folder = _open(options)
+    path, study, folder = _open(options)
     plan, _ = folder.load()
     from mtscale.study import report
 
     out = options.out or folder.path / "report"
-    written = report.write(plan, folder, out, path.parent, _data_root(options), _commands(options))
+    written = report.write(_as_now(plan, study, path, folder), folder, out, path.parent, _data_root(options))
     print("\n".join(map(str, written)))
     return EXIT_FINISHED
 
 
-def _commands(options: argparse.Namespace) -> list[str]:
-    """How to make the report again."""
-    words = " ".join([options.study, *(word for part in options.only for word in ("--only", part))])
-    return [f"mtscale study {command} {words}" for command in ("plan", "run", "report")]
+def _as_now(plan: Plan, study: Study, path: Path, folder: StudyFolder) -> Plan:
+    """The plan with titles and tables as the study file has them now, if it still asks for the same runs."""
+    now = planning.make(study.model_copy(update={"seeds": plan.study.seeds}), path.parent, folder.runs, plan.size)
+    same = {unit.runs for unit in now.units} == {unit.runs for unit in plan.units}
+    return now if same else plan
 
 
 def _planned_by(options: argparse.Namespace) -> list[str]:

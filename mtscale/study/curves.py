@@ -15,8 +15,9 @@ from mtscale.study.document import Block, Heading, Picture
 from mtscale.study.plan import Plan
 
 COLUMNS = 2
-# Distinguishable without colour.
-STYLES = (("#4477aa", "-", "o"), ("#ee6677", "--", "s"), ("#228833", ":", "^"), ("#aa3377", "-.", "d"))
+# Distinguishable without colour: no two have line and marker in common.
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377")
+LINES, MARKERS = ("-", "--", ":", "-."), ("o", "s", "^", "d", "x")
 
 Curves = Mapping[str, Mapping[str, Mapping[int, float]]]
 
@@ -71,7 +72,8 @@ def draw(found: Curves, unit: str, path: Path) -> None:
     for number, (task, lines) in enumerate(found.items(), start=1):
         axes = figure.add_subplot(rows, COLUMNS, number)
         for place, (called, by_epoch) in enumerate(lines.items()):
-            colour, line, mark = STYLES[place % len(STYLES)]
+            line, mark = LINES[place % len(LINES)], MARKERS[place % len(MARKERS)]
+            colour = COLOURS[place % len(COLOURS)]
             style = {"color": colour, "linestyle": line, "marker": mark, "markersize": 4, "label": called}
             axes.plot(list(by_epoch), list(by_epoch.values()), **style)  # type: ignore[arg-type]
         axes.set_title(task, size=10, parse_math=False)

@@ -66,14 +66,14 @@ def _draw(axes: Axes, group: Relations) -> None:
             color=_COLOURS[gain.verdict],
             ha="center",
             va="center",
-            size=8,
+            size=10,
         )
     for task, (x, y) in places.items():
         axes.text(
-            x, y, task, ha="center", va="center", size=9, parse_math=False, bbox={"boxstyle": "round", "fc": "white"}
+            x, y, task, ha="center", va="center", size=10, parse_math=False, bbox={"boxstyle": "round", "fc": "white"}
         )
     axes.set_title(group.domain, parse_math=False)
-    limit = _RADIUS + 0.45
+    limit = _RADIUS + 0.4
     axes.set_xlim(-limit, limit)
     axes.set_ylim(-limit, limit)
     axes.set_aspect("equal")

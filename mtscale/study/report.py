@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,11 @@ from mtscale import names
 from mtscale.corpora.example import SPLITS
 from mtscale.corpora.stats import PAPER_TABLE_1, UNITS, split_stats
 from mtscale.errors import ConfigError, MtscaleError
-from mtscale.runs import RunDirectory, is_finished
-from mtscale.study import curves, figure, provenance, text
-from mtscale.study.differences import RULE
+from mtscale.study import affinities, beside_paper, curves, data_check, figure, optimism, provenance, text
+from mtscale.study.differences import RULE, Adjusted
 from mtscale.study.document import Block, Grid, Heading, Paragraph, Picture, as_html, as_latex, as_markdown
 from mtscale.study.gains import Gains
 from mtscale.study.plan import Plan, size_text
-from mtscale.study.selection_gap import selection_gap
 from mtscale.study.spec import CORPORA, FIGURE
 from mtscale.study.store import StudyFolder
 from mtscale.study.tables import Finished, ScoreTable, in_folder, score_tables
@@ -38,9 +36,7 @@ class _Place:
     data_root: Path | None
 
 
-def write(
-    plan: Plan, folder: StudyFolder, out: Path, study_folder: Path, data_root: Path | None, commands: Sequence[str]
-) -> list[Path]:
+def write(plan: Plan, folder: StudyFolder, out: Path, study_folder: Path, data_root: Path | None) -> list[Path]:
     """Write ``report.html`` (which holds its pictures), ``report.md``, ``tables.tex`` and the pictures; their paths.
 
     Raises:
@@ -51,7 +47,7 @@ def write(
         # Built aside, so that a failure leaves the report before it.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".report-") as aside:
             place = _Place(plan, folder, Path(aside), study_folder, data_root)
-            blocks = list(_blocks(place, commands))
+            blocks = list(_blocks(place))
             (place.out / "report.html").write_text(as_html(blocks), encoding="utf-8")
             (place.out / "report.md").write_text(as_markdown(blocks), encoding="utf-8")
             grids = [block for block in blocks if isinstance(block, Grid) and block.label]
@@ -65,26 +61,29 @@ def write(
     return [out / name for name in made]
 
 
-def _blocks(place: _Place, commands: Sequence[str]) -> Iterator[Block]:
-    plan = place.plan
+def _blocks(place: _Place) -> Iterator[Block]:
+    plan, runs = place.plan, place.folder.runs
     yield Heading(plan.study.title or plan.study.name, 1)
     yield from _summary(place)
     yield from _corpora(place)
-    gains = Gains(plan, place.folder.runs, place.data_root)
-    for table in score_tables(plan, Finished(in_folder(place.folder.runs))):
-        yield from _table(table, gains)
+    yield from data_check.blocks(plan, runs, place.study_folder, place.data_root)
+    finished = Finished(in_folder(runs))
+    gains = Gains(plan, runs, place.data_root)
+    for table in score_tables(plan, finished):
+        yield from _table(place, table, gains)
     if plan.edges:
         yield from _figure(place, gains)
-    yield from curves.blocks(plan, place.folder.runs, place.out)
-    if any(names.chosen_on(protocol) == "test" for protocol in plan.study.protocols):
-        yield from _selection_gaps(place)
-    yield from provenance.blocks(plan, place.folder, commands)
+    yield from curves.blocks(plan, runs, place.out)
+    yield from optimism.blocks(plan, runs, finished)
+    yield from provenance.blocks(plan, place.folder)
 
 
 def _summary(place: _Place) -> Iterator[Block]:
     plan, folder = place.plan, place.folder
     states = [folder.state_of(unit) for unit in plan.units]
     done = states.count("finished")
+    if plan.study.scope:
+        yield Paragraph(" ".join(plan.study.scope.split()))
     yield Paragraph(
         f"{done} of {len(states)} units are finished"
         + ("." if done == len(states) else "; what is not stands as a dash, and its comparisons are left out.")
@@ -92,7 +91,7 @@ def _summary(place: _Place) -> Iterator[Block]:
     yield Paragraph(size_text(plan))
     for protocol in plan.study.protocols:
         if names.chosen_on(protocol) == "test":
-            yield Paragraph(f"Protocol {protocol} is {names.OPTIMISTIC}: its scores are too high.")
+            yield Paragraph(f"Protocol {protocol} is {names.OPTIMISTIC}. Its scores are too high.")
     outcomes = folder.outcomes()
     broken = [
         (unit.name, outcomes[unit.name].message.splitlines()[0] if unit.name in outcomes else "")
@@ -100,7 +99,7 @@ def _summary(place: _Place) -> Iterator[Block]:
         if state == "failed"
     ]
     if broken:
-        yield Grid("Units that failed", ("unit", "why"), tuple(broken))
+        yield Grid("Units that failed", ("unit", "why"), tuple(broken), words=True)
 
 
 def _corpora(place: _Place) -> Iterator[Block]:
@@ -121,10 +120,10 @@ def _corpora(place: _Place) -> Iterator[Block]:
     yield Grid("The whole corpora; how much of train was used is said above", header, tuple(rows), CORPORA)
 
 
-def _table(table: ScoreTable, gains: Gains) -> Iterator[Block]:
+def _table(place: _Place, table: ScoreTable, gains: Gains) -> Iterator[Block]:
     yield Heading(f"{table.key}: {table.title}")
     yield text.scores(table)
-    yield from text.paper_scores(table)
+    yield from beside_paper.blocks(place.plan, table, place.folder.runs)
     try:
         found = gains.of_table(table)
     except MtscaleError as error:
@@ -132,8 +131,8 @@ def _table(table: ScoreTable, gains: Gains) -> Iterator[Block]:
         return
     if found and found.gains:
         yield text.gains(table, found)
-        yield Paragraph(RULE + ".")
-        yield from (Paragraph(label) for label in text.labels(found.gains.values()))
+        yield Paragraph(f"{text.verdicts(found.gains.values())} {RULE}.")
+        yield from _labels(found.gains.values())
 
 
 def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
@@ -152,31 +151,13 @@ def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
     yield Paragraph(figure.RULE)
     for group in groups:
         yield text.matrix(group)
-    yield Paragraph(RULE + ".")
     known = [gain for group in groups for gain in group.gains.values() if gain is not None]
-    yield from (Paragraph(label) for label in text.labels(known))
+    yield Paragraph(f"{text.verdicts(known)} {RULE}.")
+    yield from _labels(known)
+    yield from affinities.blocks(place.plan, place.folder.runs, groups)
 
 
-def _selection_gaps(place: _Place) -> Iterator[Block]:
-    """What choosing the epoch on test adds, within the runs of protocol ``paper``."""
-    rows = []
-    for unit in place.plan.units:
-        chosen = names.chosen_on(unit.recipe.protocol)
-        for name in unit.runs:
-            if unit.kind != "pretrain" and chosen == "test" and is_finished(place.folder.runs / name):
-                for gap in selection_gap(RunDirectory(place.folder.runs / name)):
-                    rows.append(
-                        (
-                            name,
-                            gap.task,
-                            f"{gap.best:.4f} (epoch {gap.best_epoch})",
-                            f"{gap.final:.4f} (epoch {gap.final_epoch})",
-                            f"{100 * gap.gap:+.2f}",
-                        )
-                    )
-    yield Heading("Selection gaps")
-    yield Paragraph(
-        "The best test epoch less the final one of the same run: what choosing on test adds to the score. The rest of "
-        "the distance to protocol clean comes of the data (train and dev) and the procedure."
-    )
-    yield Grid("Selection gaps, in points", ("run", "task", "best on test", "final", "gap"), tuple(rows))
+def _labels(found: Iterable[Adjusted]) -> Iterator[Block]:
+    """What must be said with differences, as sentences."""
+    for label in text.labels(found):
+        yield Paragraph(label[0].upper() + label[1:] + ".")

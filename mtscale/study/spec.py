@@ -25,6 +25,7 @@ from mtscale.names import TASK_NAME
 from mtscale.recipe import Protocol
 from mtscale.recipe_sections import Section
 from mtscale.recipe_tasks import TaskTable
+from mtscale.study.paper_numbers import paper_numbers
 
 STUDIES = Path(__file__).parents[1] / "studies"
 EVERY = "all"
@@ -45,6 +46,7 @@ class Row(Section):
     )
     encoder: str = Field(description="one of [encoders]")
     trained_on: str | None = Field(None, description="the domain trained on together; default: the table's")
+    paper: str | None = Field(None, description="the model of the paper's table to show beside it; default: its label")
 
     @model_validator(mode="before")
     @classmethod
@@ -67,7 +69,7 @@ class Table(Section):
     baseline: str | None = Field(None, description="the label of the row that the others are compared with")
     turned: bool = Field(False, description="tasks as rows and models as columns, as Table 6 is printed")
     paper: int | None = Field(
-        None, ge=2, le=6, description="the paper's table to show beside it; labels are its models"
+        None, ge=2, le=6, description="the paper's table to show beside it, for rows whose label or paper is its model"
     )
 
     @model_validator(mode="after")
@@ -77,6 +79,11 @@ class Table(Section):
             raise ValueError("labels of rows must differ from each other")
         if self.baseline is not None and self.baseline not in labels:
             raise ValueError(f"baseline: no row {self.baseline!r}{recipe_errors.nearest(self.baseline, labels)}")
+        models = paper_numbers().tables[self.paper].models if self.paper else ()
+        for row in self.rows:
+            if row.paper is not None and row.paper not in models:
+                hint = recipe_errors.nearest(row.paper, models)
+                raise ValueError(f"row {row.label!r}: no model {row.paper!r} in Table {self.paper} of the paper{hint}")
         return self
 
 
@@ -114,6 +121,7 @@ class Study(Section):
 
     name: Name = Field(description="the folder of the study under runs/studies")
     title: str = ""
+    scope: str = Field("", description="what the study shows and what it does not, for its report to say")
     protocol: Protocol = Field(
         "clean", description="of the figure, and of all tables that name none: the two are never mixed in a table"
     )

@@ -181,17 +181,20 @@ class StudyFolder:
         with open(self.path / OUTCOMES, "a", encoding="utf-8", opener=_private) as stream:
             stream.write(line + "\n")
 
-    def outcomes(self) -> dict[str, Outcome]:
-        """The last outcome of each unit; a line that a crash has left half written is passed over."""
-        found = {}
+    def attempts(self) -> list[tuple[float, Outcome]]:
+        """When each training of a unit ended, and how; a line that a crash has left half written is passed over."""
+        found = []
         with contextlib.suppress(FileNotFoundError):
             for line in (self.path / OUTCOMES).read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     content = json.loads(line)
-                    found[content["unit"]] = Outcome(
-                        content["unit"], content["code"], content["message"], content["seconds"]
-                    )
+                    ended = Outcome(content["unit"], content["code"], content["message"], content["seconds"])
+                    found.append((float(content["time"]), ended))
         return found
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """The last outcome of each unit."""
+        return {outcome.unit: outcome for _, outcome in self.attempts()}
 
     def state_of(self, unit: Unit) -> UnitState:
         """Where a unit stands, by its run directories; by its last outcome where it never made one."""

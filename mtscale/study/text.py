@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mtscale import names
 from mtscale.study.differences import Adjusted
-from mtscale.study.document import Block, Grid, Paragraph
+from mtscale.study.document import Grid, Verdict
 from mtscale.study.figure import Relations
 from mtscale.study.gains import TableGains
-from mtscale.study.paper_numbers import paper_numbers
 from mtscale.study.tables import Score, ScoreTable
 
 MISSING = "-"
-MARKS = {"gain": "+", "loss": "-", "unclear": "~"}
+AT_FLOOR = "≤ floor"
 
 
 def scores(table: ScoreTable) -> Grid:
     """Mean and standard deviation over seeds; the floor last."""
     header = ["model", *(f"{task} ({table.metrics[task]})" for task in table.tasks), "average"]
-    rows = [[row.label, *(_score(row.scores[task]) for task in table.tasks), _score(row.average)] for row in table.rows]
+    rows = [
+        [row.label, *(_score(row.scores[task], table.floors.get(task)) for task in table.tasks), _score(row.average)]
+        for row in table.rows
+    ]
     floors = [f"{table.floors[task]:.4f}" if task in table.floors else MISSING for task in table.tasks]
     rows.append(["floor", *floors, MISSING])
     seeds = max((score.wanted for row in table.rows for score in row.scores.values() if score), default=0)
@@ -31,12 +35,13 @@ def scores(table: ScoreTable) -> Grid:
     return turned(grid, "task") if table.turned else grid
 
 
-def _score(score: Score | None) -> str:
+def _score(score: Score | None, floor: float | None = None) -> str:
     if score is None:
         return MISSING
     spread = "" if score.deviation is None else f" ± {score.deviation:.4f}"
     lacks = "" if score.is_whole else f" ({len(score.by_seed)} of {score.wanted} seeds)"
-    return f"{score.mean:.4f}{spread}{lacks}"
+    mark = f" {AT_FLOOR}" if floor is not None and score.mean <= floor else ""
+    return f"{score.mean:.4f}{spread}{lacks}{mark}"
 
 
 def turned(grid: Grid, corner: str) -> Grid:
@@ -45,37 +50,43 @@ def turned(grid: Grid, corner: str) -> Grid:
     return replace(grid, header=(corner, *columns[0][1:]), rows=tuple(columns[1:]))
 
 
-def paper_scores(table: ScoreTable) -> Iterator[Block]:
-    """The paper's table, as printed, with what does not agree in it."""
-    if table.paper is None:
-        return
-    printed = paper_numbers().tables[table.paper]
-    tasks = [task for task in table.tasks if task in printed.tasks]
-    rows = [(model, *(f"{printed.cell(model, task).value:.3f}" for task in (*tasks, None))) for model in printed.models]
-    grid = Grid(
-        f"Table {table.paper} of the paper, as printed: {printed.caption}", ("model", *tasks, "average"), tuple(rows)
-    )
-    yield turned(grid, "task") if table.turned else grid
-    yield from (Paragraph(note) for note in {printed.note, *(cell.note for cell in printed.cells)} - {""})
-
-
 def gains(table: ScoreTable, found: TableGains) -> Grid:
     """Differences from the baseline, in points, with the adjusted interval and p."""
     rows = []
     for row in table.rows:
         if row.label != found.baseline:
-            rows.append([row.label, *(gain(found.gains.get((row.label, task))) for task in table.tasks)])
+            own = [found.gains.get((row.label, task)) for task in table.tasks]
+            rows.append([row.label, *map(gain, own), _mean_gain(own)])
     caption = f"{table.title}: points over {found.baseline}, adjusted 95 % interval, adjusted p"
-    grid = Grid(caption, ("model", *table.tasks), tuple(map(tuple, rows)), f"{table.key}-gains")
+    grid = Grid(caption, ("model", *table.tasks, "average"), tuple(map(tuple, rows)), f"{table.key}-gains")
     return turned(grid, "task") if table.turned else grid
 
 
 def gain(found: Adjusted | None) -> str:
-    """A gain in points, with its verdict in a sign: no colour is needed to read it."""
+    """A gain in points, with its verdict in a word: no colour is needed to read it."""
     if found is None:
         return MISSING
-    points = 100 * found.difference.difference
-    return f"{MARKS[found.verdict]} {points:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}] p {found.p:.3f}"
+    number = f"{100 * found.difference.difference:+.2f}"
+    if not found.difference.comparison.error:
+        return Verdict(number, found.verdict, "the same in every part of test")
+    detail = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}] p {found.p:.3f}"
+    return Verdict(number, found.verdict, detail)
+
+
+def verdicts(found: Iterable[Adjusted]) -> str:
+    """How many of a family are what."""
+    counts = Counter(one.verdict for one in found)
+    gains, losses = counts["gain"], counts["loss"]
+    return (
+        f"{sum(counts.values())} comparisons: {gains} gain{'s' if gains != 1 else ''}, "
+        f"{losses} loss{'es' if losses != 1 else ''}, {counts['unclear']} unclear."
+    )
+
+
+def _mean_gain(found: Sequence[Adjusted | None]) -> str:
+    """Without an interval: the tasks may share documents."""
+    differences = [one.difference.difference for one in found if one is not None]
+    return f"{100 * statistics.fmean(differences):+.2f}" if len(differences) == len(found) else MISSING
 
 
 def matrix(group: Relations) -> Grid:
