@@ -333,7 +333,7 @@ def _script(options: argparse.Namespace) -> int:
     plan, seconds = folder.load()
     from mtscale.study.slurm import job_arrays
 
-    text = job_arrays(plan, seconds, folder, sys.executable, _words(options))
+    text = job_arrays(plan, seconds, folder, sys.executable, folder.command())
     if options.out is None:
         print(text, end="")
     else:
@@ -353,7 +353,7 @@ def _again(options: argparse.Namespace) -> list[str]:
 
 
 def _words(options: argparse.Namespace) -> Sequence[str]:
-    """The options that a job of the array needs to find the study."""
+    """The options by which another process finds the study."""
     words = [str(Path(options.study).resolve()) if Path(options.study).is_file() else options.study]
     words += [word for part in options.only for word in ("--only", part)]
     words += ["--runs", str(job.runs_folder(options.runs).absolute())]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mtscale.errors import ConfigError
+from mtscale import cli
+from mtscale.errors import EXIT_REFUSED, ConfigError
 from mtscale.study import spec
 
 STUDY = """
@@ -95,6 +96,33 @@ def test_one_seed_is_compared_only_where_that_is_asked_for(tmp_path: Path, part:
     spec.load(written(tmp_path, text.replace('baseline = "alone"', ""))).only(["table2"]).require_seeds()
     spec.load(written(tmp_path, text.replace("seeds", "one_seed = true\nseeds"))).only([part]).require_seeds()
     spec.load(written(tmp_path, STUDY)).require_seeds()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('name = "cdr-chemical"', 'name = "cdr-chemicals"', "no shipped task 'cdr-chemicals'"),
+        ('"cdr-disease"', '"chemprot"', "task chemprot: the folder that holds the corpora is not known"),
+        ('model = "refined"', 'protocol = "paper", model = "refined"', "a table has one protocol"),
+        ("seeds = [1, 2]", "seeds = [1]", "needs two seeds or more, found one (1)"),
+    ],
+)
+def test_bad_studies_are_refused_before_anything_is_made(
+    tmp_path: Path,
+    before: str,
+    after: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MTSCALE_DATA", raising=False)
+    text = STUDY.replace(before, after)
+    assert text != STUDY
+    path = written(tmp_path, text)
+    for command in ("plan", "run"):
+        assert cli.main(["study", command, str(path), "--runs", str(tmp_path / "runs")]) == EXIT_REFUSED
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_row_must_be_trained_on_what_its_table_shows(tmp_path: Path) -> None:
