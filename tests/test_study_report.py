@@ -18,6 +18,9 @@ from mtscale.study.paper_numbers import paper_numbers
 from mtscale.study.slurm import job_arrays
 from mtscale.study.store import StudyFolder
 from mtscale.study.tables import Score, average
+from tests import finished_study
+from tests.test_study_plan import PAPER
+from tests.test_study_spec import STUDY, written
 
 
 def test_the_papers_study_has_the_papers_models_in_its_tables() -> None:
@@ -130,3 +133,25 @@ def test_job_arrays_send_every_unit_once_and_encoders_first(tmp_path: Path) -> N
     assert "--time=180" in words
     assert f"--wrap=python3 -m mtscale.cli study run table3 --runs '{folder.runs}' --unit $SLURM_ARRAY_TASK_ID" in words
     assert done.stdout == "rest: job 17\n"
+
+
+@pytest.mark.slow
+def test_a_whole_report_has_every_part_and_keeps_the_protocols_apart(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, STUDY.replace('{ tagging = "minilm" }', '{ tagging = "minilm" }\naffinity_every = 5') + PAPER
+    )
+    plan, folder = finished_study.make(spec.load(file), tmp_path, tmp_path / "runs")
+    report.write(plan, folder, tmp_path / "out", tmp_path, None)
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    headings = [line.lstrip("# ").partition(":")[0] for line in text.splitlines() if line.startswith("#")]
+    parts = ["table1", "Findings of the data check", "table2", "beside", "figure2", "Affinities and gains"]
+    parts += ["Learning curves, protocol clean", "Learning curves, protocol paper", "Selection gaps", "Looks at test"]
+    assert headings[1:] == [*parts, "How to make it again", "Versions", "Encoders", "Runs"]
+    assert not [line for line in text.splitlines() if line.startswith("Not ")], "nothing is missing"
+    assert "Conditional on these seeds: intervals" in text
+    clean, beside = text.split("## table2")[1].split("## beside")[0], text.split("## beside")[1].split("## figure2")[0]
+    assert "optimistic" in beside
+    assert "optimistic" not in clean
+    again = tmp_path / "again"
+    report.write(plan, folder, again, tmp_path, None)
+    assert (again / "report.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()

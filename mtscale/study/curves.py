@@ -11,6 +11,7 @@ from pathlib import Path
 from mtscale import names
 from mtscale.run_summary import read_scores
 from mtscale.runs import RunDirectory, is_finished
+from mtscale.study import drawing
 from mtscale.study.document import Block, Heading, Picture
 from mtscale.study.plan import Plan
 
@@ -68,12 +69,16 @@ def draw(found: Curves, unit: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = ceil(len(found) / COLUMNS)
-    figure = Figure(figsize=(10, 2.8 * rows), layout="constrained")
+    # A training looks the same in every chart.
+    places = {
+        called: place for place, called in enumerate(dict.fromkeys(name for one in found.values() for name in one))
+    }
+    figure = Figure(figsize=(12, 2.8 * rows), layout="constrained")
     for number, (task, lines) in enumerate(found.items(), start=1):
         axes = figure.add_subplot(rows, COLUMNS, number)
-        for place, (called, by_epoch) in enumerate(lines.items()):
-            line, mark = LINES[place % len(LINES)], MARKERS[place % len(MARKERS)]
-            colour = COLOURS[place % len(COLOURS)]
+        for called, by_epoch in lines.items():
+            line, mark = LINES[places[called] % len(LINES)], MARKERS[places[called] % len(MARKERS)]
+            colour = COLOURS[places[called] % len(COLOURS)]
             style = {"color": colour, "linestyle": line, "marker": mark, "markersize": 4, "label": called}
             axes.plot(list(by_epoch), list(by_epoch.values()), **style)  # type: ignore[arg-type]
         axes.set_title(task, size=10, parse_math=False)
@@ -81,6 +86,6 @@ def draw(found: Curves, unit: str, path: Path) -> None:
         axes.set_ylabel(unit, size=8)
         axes.set_xticks(sorted({epoch for by_epoch in lines.values() for epoch in by_epoch}))
         axes.tick_params(labelsize=8)
-        for text in axes.legend(fontsize=7).get_texts():
+        for text in axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False).get_texts():
             text.set_parse_math(False)
-    figure.savefig(path, metadata={"Date": None})
+    drawing.save(figure, path)

@@ -108,7 +108,7 @@ def as_html(blocks: Sequence[Block]) -> str:
 
 _STYLE = """
 body { line-height: 1.45; } p { max-width: 50rem; }
-.wide { overflow-x: auto; margin: 1rem 0; } table { margin: 0; }
+.wide { overflow-x: auto; margin: 1rem 0; } table { border-collapse: separate; border-spacing: 0; }
 caption { text-align: left; font-weight: bold; padding: .4rem 0; }
 thead th { border-bottom: 1px solid; vertical-align: bottom; } tbody tr + tr > * { border-top: 1px solid #8884; }
 tbody th { font-weight: normal; position: sticky; left: 0; background: Canvas; }

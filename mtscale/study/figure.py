@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtscale.study import drawing
 from mtscale.study.differences import Adjusted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DOTS_PER_INCH = 150
 RULE = (
     "An edge from s to t shows what training with s does to the test score of t, in points against t trained alone: "
     "green and solid where the interval, adjusted for all edges of the figure, lies above 0; red and dashed where it "
@@ -48,7 +48,7 @@ def draw_graphs(groups: Sequence[Relations], path: Path) -> None:
     for number, group in enumerate(groups, start=1):
         axes = figure.add_subplot(1, len(groups), number)
         _draw(axes, group)
-    figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Date": None} if path.suffix == ".svg" else None)
+    drawing.save(figure, path)
 
 
 def _draw(axes: Axes, group: Relations) -> None:
@@ -105,4 +105,4 @@ def _shorten(start: tuple[float, float], end: tuple[float, float]) -> tuple[tupl
 def _label_place(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
     """Beside the middle of the arc, on its outer side, where the opposite edge's label is not."""
     dx, dy = end[0] - start[0], end[1] - start[1]
-    return (start[0] + end[0]) / 2 + 0.16 * dy, (start[1] + end[1]) / 2 - 0.16 * dx
+    return (start[0] + end[0]) / 2 + 0.19 * dy, (start[1] + end[1]) / 2 - 0.19 * dx

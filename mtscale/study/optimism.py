@@ -12,7 +12,7 @@ from mtscale.study.document import Block, Grid, Heading, Paragraph
 from mtscale.study.plan import Cell, Plan
 from mtscale.study.selection_gap import SelectionGap, selection_gap
 from mtscale.study.tables import Finished, Score
-from mtscale.study.text import MISSING
+from mtscale.study.text import MISSING, points
 
 EXPLANATION = (
     "Selection gap: a task's best epoch on test less the last epoch of the same run, which is what choosing on test "
@@ -58,12 +58,8 @@ def _parts(gaps: dict[str, SelectionGap], clean: Score | None) -> tuple[str, str
     gap = statistics.fmean(one.gap for one in gaps.values())
     final = statistics.fmean(one.final for one in gaps.values())
     if clean is None or not clean.is_whole:
-        return _points(gap), MISSING, MISSING
-    return _points(gap), _points(final - clean.mean), _points(gap + final - clean.mean)
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}"
+        return points(gap), MISSING, MISSING
+    return points(gap), points(final - clean.mean), points(gap + final - clean.mean)
 
 
 def _by_run(found: Sequence[tuple[str, SelectionGap]]) -> Grid:
@@ -73,7 +69,7 @@ def _by_run(found: Sequence[tuple[str, SelectionGap]]) -> Grid:
             gap.task,
             f"{gap.best:.4f} (epoch {gap.best_epoch})",
             f"{gap.final:.4f} (epoch {gap.final_epoch})",
-            _points(gap.gap),
+            points(gap.gap),
         )
         for name, gap in found
     ]

@@ -15,6 +15,7 @@ from mtscale import names
 from mtscale.corpora.example import SPLITS
 from mtscale.corpora.stats import PAPER_TABLE_1, UNITS, split_stats
 from mtscale.errors import ConfigError, MtscaleError
+from mtscale.metrics.significance import CONDITIONAL
 from mtscale.study import affinities, beside_paper, curves, data_check, figure, optimism, provenance, text
 from mtscale.study.differences import RULE, Adjusted
 from mtscale.study.document import Block, Grid, Heading, Paragraph, Picture, as_html, as_latex, as_markdown
@@ -160,4 +161,5 @@ def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
 def _labels(found: Iterable[Adjusted]) -> Iterator[Block]:
     """What must be said with differences, as sentences."""
     for label in text.labels(found):
-        yield Paragraph(label[0].upper() + label[1:] + ".")
+        told = ": intervals and p-values speak of other documents, not of other seeds" if CONDITIONAL in label else ""
+        yield Paragraph(label[0].upper() + label[1:] + told + ".")

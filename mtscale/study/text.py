@@ -16,6 +16,7 @@ from mtscale.study.tables import Score, ScoreTable
 
 MISSING = "-"
 AT_FLOOR = "≤ floor"
+SMALLEST_P = 0.001
 
 
 def scores(table: ScoreTable) -> Grid:
@@ -66,11 +67,17 @@ def gain(found: Adjusted | None) -> str:
     """A gain in points, with its verdict in a word: no colour is needed to read it."""
     if found is None:
         return MISSING
-    number = f"{100 * found.difference.difference:+.2f}"
+    number = points(found.difference.difference)
     if not found.difference.comparison.error:
         return Verdict(number, found.verdict, "the same in every part of test")
-    detail = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}] p {found.p:.3f}"
+    p = f"p {found.p:.3f}" if found.p >= SMALLEST_P else f"p < {SMALLEST_P}"
+    detail = f"[{points(found.low)}, {points(found.high)}] {p}"
     return Verdict(number, found.verdict, detail)
+
+
+def points(difference: float) -> str:
+    """A difference of scores in points; what rounds to 0 has no minus."""
+    return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def verdicts(found: Iterable[Adjusted]) -> str:
@@ -86,7 +93,7 @@ def verdicts(found: Iterable[Adjusted]) -> str:
 def _mean_gain(found: Sequence[Adjusted | None]) -> str:
     """Without an interval: the tasks may share documents."""
     differences = [one.difference.difference for one in found if one is not None]
-    return f"{100 * statistics.fmean(differences):+.2f}" if len(differences) == len(found) else MISSING
+    return points(statistics.fmean(differences)) if len(differences) == len(found) else MISSING
 
 
 def matrix(group: Relations) -> Grid:
