@@ -138,6 +138,8 @@ def test_the_papers_values_stand_beside_ours_by_its_metrics(tmp_path: Path) -> N
     assert values.rows[1][:2] == ("refined / MT-BlueBERT-Refinement biomedical", "- / 0.714")
     assert gains.rows[1][1] == "- / +0.4"
     assert "chooses it on test (optimistic)" in said(blocks)
+    assert "The paper, Table 5, row MT-BlueBERT-Fine-Tune clinical: Number for number the row" in said(blocks)
+    assert "section 4.3" not in said(blocks), "that is about Table 2"
 
 
 def test_the_papers_model_of_a_row_must_be_in_its_table(tmp_path: Path) -> None:

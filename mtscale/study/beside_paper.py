@@ -9,7 +9,7 @@ from mtscale import names
 from mtscale.runs import RunDirectory, is_finished
 from mtscale.study import text
 from mtscale.study.document import Block, Grid, Paragraph
-from mtscale.study.paper_numbers import Table, paper_numbers
+from mtscale.study.paper_numbers import paper_numbers
 from mtscale.study.plan import Cell, Plan
 from mtscale.study.tables import Score, ScoreTable, average
 from mtscale.tasks import Kind
@@ -45,7 +45,7 @@ def blocks(plan: Plan, table: ScoreTable, runs: Path) -> Iterator[Block]:
     if table.baseline in shown and len(shown) > 1:
         yield _turned(_gains(table.key, table.baseline, header, shown, ours, theirs), table)
     yield Paragraph(CAUTION)
-    yield from (Paragraph(note) for note in dict.fromkeys(_notes(printed)))
+    yield from map(Paragraph, _notes(table.paper))
 
 
 def _scores(plan: Plan, table: ScoreTable, label: str, tasks: list[str], runs: Path) -> Ours:
@@ -118,6 +118,8 @@ def _turned(grid: Grid, table: ScoreTable) -> Grid:
     return text.turned(grid, "task") if table.turned else grid
 
 
-def _notes(printed: Table) -> Iterator[str]:
-    """What does not agree in the paper's own table."""
-    yield from filter(None, (printed.note, *(cell.note for cell in printed.cells)))
+def _notes(number: int) -> Iterator[str]:
+    """What does not agree in the paper where it is about a table."""
+    for one in paper_numbers().inconsistencies:
+        if f"Table {number}" in f"{one.place} {one.text}":
+            yield f"The paper, {one.place}: {one.text}"

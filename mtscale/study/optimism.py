@@ -33,7 +33,8 @@ def blocks(plan: Plan, runs: Path, finished: Finished) -> Iterator[Block]:
         for label, cells in plan.cells[key].items():
             for task, cell in cells.items():
                 gaps = _gaps(cell, runs)
-                rows.append((key, label, task, *_parts(gaps, finished.score(Cell(task, cell.clean), names.CLEAN))))
+                clean = finished.score(Cell(task, cell.clean), names.CLEAN)
+                rows.append((key, label, task, *_parts(cell, gaps, clean)))
                 runs_seen += [(name, gap) for name, gap in gaps.items()]
     header = ("table", "model", "task", "selection gap", "data and procedure", "distance to clean")
     yield Paragraph(EXPLANATION)
@@ -51,13 +52,13 @@ def _gaps(cell: Cell, runs: Path) -> dict[str, SelectionGap]:
     return found
 
 
-def _parts(gaps: dict[str, SelectionGap], clean: Score | None) -> tuple[str, str, str]:
-    """Gap, rest and their sum, in points."""
+def _parts(cell: Cell, gaps: dict[str, SelectionGap], clean: Score | None) -> tuple[str, str, str]:
+    """Gap, rest and their sum, in points; the rest of whole sets of seeds alone."""
     if not gaps:
         return MISSING, MISSING, MISSING
     gap = statistics.fmean(one.gap for one in gaps.values())
     final = statistics.fmean(one.final for one in gaps.values())
-    if clean is None or not clean.is_whole:
+    if clean is None or not clean.is_whole or len(gaps) < len(cell.runs):
         return points(gap), MISSING, MISSING
     return points(gap), points(final - clean.mean), points(gap + final - clean.mean)
 

@@ -12,6 +12,7 @@ from mtscale.durations import duration_text
 from mtscale.errors import EXIT_FINISHED, ConfigError, MtscaleError
 from mtscale.inputs.private import file_hash
 from mtscale.model.encoder import WEIGHT_FILES, locate
+from mtscale.run_summary import perplexities
 from mtscale.runs import RunDirectory, RunRecord, is_finished
 from mtscale.study.document import Block, Grid, Heading, Lines, Paragraph
 from mtscale.study.plan import Plan
@@ -103,6 +104,20 @@ def _encoders(plan: Plan, folder: StudyFolder) -> Iterator[Block]:
         header = ("encoder", "source", "sha256 of the weights")
         yield Heading("Encoders", 3)
         yield Grid("What training started from", header, tuple(rows), words=True)
+    yield from _pretraining(plan, folder)
+
+
+def _pretraining(plan: Plan, folder: StudyFolder) -> Iterator[Block]:
+    """How well the encoders that the study has made itself know text that they were not trained on."""
+    made = [unit for unit in plan.units if unit.kind == "pretrain" and is_finished(folder.runs / unit.name)]
+    rows = []
+    for unit in made:
+        found = perplexities(RunDirectory(folder.runs / unit.name))
+        told = ("-" if value is None else f"{value:.1f}" for value in (found.at_start, found.kept, found.unigram))
+        rows.append((unit.encoder, *told))
+    if rows:
+        header = ("encoder", "at the start", "as kept", "of the unigram model")
+        yield Grid("Perplexity of held-out text, of encoders pretrained here: lower is better", header, tuple(rows))
 
 
 def _weights_hash(name: str) -> str:
