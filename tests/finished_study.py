@@ -19,6 +19,7 @@ from mtscale.study import report, spec
 from mtscale.study.plan import Plan, Unit
 from mtscale.study.store import Outcome, StudyFolder
 from mtscale.tasks import TASKS
+from mtscale.training import looks
 from tests.noisy import run_with_predictions
 
 EPOCHS = 3
@@ -30,13 +31,23 @@ def finish(plan: Plan, folder: StudyFolder) -> None:
     """Make every run of a plan on the packaged tasks."""
     for place, unit in enumerate(plan.units):
         if unit.kind == "pretrain":
-            run_with_predictions(folder.runs, unit.name, 0.0, seed=unit.seed, tasks=(), stage="pretrain")
+            _pretrained(folder.runs, unit)
         else:
             right = RIGHT + BY_TASK * (len(unit.tasks) - 1) + 0.01 * unit.seed
             _run(folder.runs, unit, unit.name, unit.tasks, right)
             for task in unit.finetuned:
                 _run(folder.runs, unit, unit.run_of(task, finetuned=True), (task,), right + BY_FINETUNING)
         folder.add(Outcome(unit.name, 0, "", 60.0 + place))
+
+
+def _pretrained(runs: Path, unit: Unit) -> None:
+    run = run_with_predictions(
+        runs, unit.name, 0.0, seed=unit.seed, recipe=unit.recipe.name, tasks=(), stage="pretrain"
+    )
+    for epoch, perplexity in enumerate((4000.0, 130.0, 90.0)):
+        values = {names.HELDOUT_PERPLEXITY: perplexity, names.UNIGRAM_PERPLEXITY: 700.0}
+        run.append_event("heldout", 10 * epoch, epoch, values)
+    run.append_event("best", 20, 2, {names.BEST_PERPLEXITY: 90.0, names.BEST_EPOCH: 2})
 
 
 def _run(runs: Path, unit: Unit, name: str, tasks: Sequence[str], right: float) -> None:
@@ -66,6 +77,9 @@ def _run(runs: Path, unit: Unit, name: str, tasks: Sequence[str], right: float) 
             for task in tasks
         }
         run.append_event(chosen, 10 * epoch, epoch, values if less or chosen == "dev" else on_test)
+        if chosen == "test" or not less:
+            for task in tasks:
+                looks.record(runs, looks.Look(name, run.record.id, task, epoch, "gold", protocol))
         if len(tasks) > 1 and unit.recipe.refine.affinity_every:
             _sample(run, 10 * epoch, tasks, source)
     kept = {names.best(task, chosen): on_test[names.metric("test", task, names.SCORE)] for task in tasks}

@@ -76,7 +76,7 @@ def test_protocols_share_no_run_and_know_each_others_models(tmp_path: Path) -> N
         assert not clean[label]["cdr-disease"].clean
     assert not paper["on"]["cdr-disease"].clean, "nothing is fine-tuned under protocol clean"
     assert Counter(unit.recipe.protocol for unit in plan.units) == {"clean": 6, "paper": 6}
-    assert planning.size_text(plan).startswith("Protocol clean (paper in beside), seeds 1, 2;")
+    assert planning.size_text(plan).startswith("Protocol clean (paper in table beside), seeds 1, 2;")
 
 
 def test_affinities_are_sampled_where_the_figure_needs_them(tmp_path: Path) -> None:

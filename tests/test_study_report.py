@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mtscale.metrics.significance import Comparison
+from mtscale.study import curves, report, spec
 from mtscale.study import plan as planning
-from mtscale.study import report, spec
 from mtscale.study.differences import Adjusted, Difference
 from mtscale.study.document import Grid, Heading, Paragraph, as_html, as_latex, as_markdown
 from mtscale.study.figure import Relations, draw_graphs
@@ -79,6 +79,32 @@ def test_names_never_become_markup() -> None:
     assert "<img" not in as_markdown(blocks)
 
 
+def test_pages_and_latex_align_columns_of_numbers_and_write_their_minus() -> None:
+    grid = Grid(
+        "c",
+        ("model", "task", "score", "points"),
+        (("a-1", "t-2", "0.5 ± 0.1", "-3.0"), ("b", "u", "- / 0.7", "-")),
+        "c",
+    )
+    page = as_html([Heading("Title", 1), Heading("Part"), grid])
+    assert '<th>model</th><th>task</th><th class="number">score</th><th class="number">points</th>' in page
+    assert (
+        '<th scope="row">a-1</th><td>t-2</td><td class="number">0.5 ± 0.1</td><td class="number">\N{MINUS SIGN}3.0</td>'
+        in page
+    )
+    assert '<a href="#part-1">Part</a>' in page
+    assert '<h2 id="part-1">Part</h2>' in page
+    assert r"\begin{tabular}{llrr}" in as_latex([grid])
+    assert r"a-1 & t-2 & 0.5 $\pm$ 0.1 & $-$3.0 \\" in as_latex([grid])
+
+
+def test_trainings_in_charts_are_told_apart_without_colour() -> None:
+    trainings = [(kind, encoder) for kind in ("alone", "with a", "with b") for encoder in ("one", "two", "three")]
+    styles = list(curves._styles(trainings))
+    assert len({(style["marker"], style["linestyle"]) for style in styles}) == len(trainings)
+    assert len({style["color"] for style in styles}) == 3
+
+
 def test_an_average_is_of_the_seeds_that_every_task_has() -> None:
     both = average([Score({1: 0.5, 2: 0.7}, 2), Score({1: 0.1, 2: 0.2}, 2)])
     assert both is not None
@@ -144,12 +170,13 @@ def test_a_whole_report_has_every_part_and_keeps_the_protocols_apart(tmp_path: P
     report.write(plan, folder, tmp_path / "out", tmp_path, None)
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     headings = [line.lstrip("# ").partition(":")[0] for line in text.splitlines() if line.startswith("#")]
-    parts = ["table1", "Findings of the data check", "table2", "beside", "figure2", "Affinities and gains"]
+    parts = ["How to read the tables", "Table 1", "Findings of the data check"]
+    parts += ["Table 2", "Table beside", "Figure 2", "Affinities and gains"]
     parts += ["Learning curves, protocol clean", "Learning curves, protocol paper", "Selection gaps", "Looks at test"]
     assert headings[1:] == [*parts, "How to make it again", "Versions", "Encoders", "Runs"]
     assert not [line for line in text.splitlines() if line.startswith("Not ")], "nothing is missing"
-    assert "Conditional on these seeds: intervals" in text
-    clean, beside = text.split("## table2")[1].split("## beside")[0], text.split("## beside")[1].split("## figure2")[0]
+    assert "2 comparisons: 2 gains, 0 losses, 0 unclear; conditional on these seeds." in text
+    clean, beside = (text.split(f"## {this}")[1].split("\n## ")[0] for this in ("Table 2", "Table beside"))
     assert "optimistic" in beside
     assert "optimistic" not in clean
     again = tmp_path / "again"

@@ -170,7 +170,7 @@ def test_the_data_check_is_of_the_tasks_that_were_trained_on(tmp_path: Path, mon
     blocks = list(data_check.blocks(plan, tmp_path, tmp_path, None))
     assert asked == [["cdr-chemical"]]
     assert grids(blocks)[0].rows == (("warning", "cdr-chemical", "test", "1,234", "examples longer than <b>"),)
-    assert "0 errors, 1 warnings, 1 notes" in said(blocks)
+    assert "0 errors, 1 warning, 1 note" in said(blocks)
     assert "id-1" not in as_markdown(blocks)
 
 
@@ -186,6 +186,20 @@ def test_the_commands_are_those_given_without_the_places_of_this_machine(tmp_pat
     assert "    mtscale study report mine.toml --only table2\n" in shown
     assert "a CPU, 2 cores" in shown
     assert "/home/who" not in shown
+
+
+def test_encoders_pretrained_for_a_study_have_their_perplexity(tmp_path: Path) -> None:
+    _, study = spec.find("sample-table4")
+    plan, folder = planning.make(study, tmp_path, tmp_path), StudyFolder(tmp_path, "sample")
+    folder.save(plan, tmp_path, {})
+    unit = next(unit for unit in plan.units if unit.encoder == "scratch" and unit.kind == "pretrain")
+    run = finished(tmp_path, unit)
+    for epoch, value in enumerate((4000.0, 90.0, 95.0)):
+        values = {names.HELDOUT_PERPLEXITY: value, names.UNIGRAM_PERPLEXITY: 700.0}
+        run.append_event("heldout", 10 * epoch, epoch, values)
+    run.append_event("best", 20, 2, {names.BEST_PERPLEXITY: 90.0})
+    (found,) = [grid for grid in grids(list(provenance.blocks(plan, folder))) if "Perplexity" in grid.caption]
+    assert found.rows == (("scratch", "4000.0", "90.0", "700.0"),)
 
 
 def test_hours_count_work_and_the_clock(tmp_path: Path) -> None:
@@ -204,9 +218,12 @@ def test_a_cell_says_its_verdict_in_a_word() -> None:
     assert text.gain(gain(0, error=0.0)) == "+0.00 unclear the same in every part of test"
     grid = Grid("c", ("a", "b"), (("x", text.gain(gain(5))),), folded=True)
     page = as_html([grid])
-    assert '<td class="gain"><b>+5.00</b> gain<small>[+2.00, +8.00] p 0.500</small></td>' in page
+    assert '<td class="number gain"><b>+5.00</b> gain<small>[+2.00, +8.00] p 0.500</small></td>' in page
     assert "<details><summary>c</summary>" in page
-    assert text.verdicts([gain(5), gain(-5), gain(0)]) == "3 comparisons: 1 gain, 1 loss, 1 unclear."
+    assert (
+        text.verdicts([gain(5), gain(-5), gain(0)])
+        == "3 comparisons: 1 gain, 1 loss, 1 unclear; conditional on these seeds."
+    )
     assert "x & $-$5.00 loss [$-$8.00, $-$2.00] p 0.500" in as_latex(
         [Grid("c", ("a", "b"), (("x", text.gain(gain(-5))),), "t")]
     )

@@ -150,7 +150,7 @@ def _correlations(whole: Sequence[tuple[Affinities, Relations]]) -> Grid:
         )
         rows.append((called, str(by_cosine.pairs), _rho(by_cosine), _rho(by_lookahead), _enough(by_cosine)))
     caption = "Rank correlation of affinities with measured gains"
-    return Grid(caption, ("domain", "pairs", "cosine", "look-ahead", ""), tuple(rows), "affinity-correlation")
+    return Grid(caption, ("domain", "pairs", "cosine", "look-ahead", "note"), tuple(rows), "affinity-correlation")
 
 
 def _matrix(tasks: Sequence[str], values: Pairs) -> Array:

@@ -27,7 +27,8 @@ def blocks(plan: Plan, runs: Path, study_folder: Path, data_root: Path | None) -
     except MtscaleError as error:
         yield Paragraph(f"Not checked: {error}.")
         return
-    counts = ", ".join(f"{checked.number(severity)} {severity}s" for severity in Severity)
+    numbers = [(checked.number(severity), severity) for severity in Severity]
+    counts = ", ".join(f"{number} {severity}{'s' if number != 1 else ''}" for number, severity in numbers)
     yield Paragraph(
         f"The whole corpora as they are now, in word pieces of the encoder {checked.encoder} (at most "
         f"{checked.max_pieces}): {counts}. Notes are left out here; mtscale corpora check has all, with ids."

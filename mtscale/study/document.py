@@ -72,6 +72,8 @@ class Lines:
 
 # A hyphen that stands for a minus.
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
+# What the cells of a column of numbers begin with; a dash stands for one that is missing.
+_NUMBER = re.compile(r"[+-]?\d|-($| /)|$")
 
 Block = Heading | Paragraph | Grid | Picture | Lines
 
@@ -98,61 +100,89 @@ def _markdown(block: Block) -> str:
 def as_html(blocks: Sequence[Block]) -> str:
     """The report as one HTML file that loads nothing."""
     title = next((block.text for block in blocks if isinstance(block, Heading)), "")
+    # Headings are called by their number: their texts may repeat, and come from outside.
+    places = {number: block for number, block in enumerate(blocks) if isinstance(block, Heading) and block.level == 2}
+    links = "".join(f'<li><a href="#part-{number}">{html(block.text)}</a></li>' for number, block in places.items())
+    parts = [_html(block, f"part-{number}" if number in places else "") for number, block in enumerate(blocks)]
+    if links:
+        parts.insert(1, f"<nav><ul>{links}</ul></nav>")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html(title)}</title><style>{STYLE}{_STYLE}</style></head>"
-        f"<body>{''.join(map(_html, blocks))}</body></html>\n"
+        f"<body>{''.join(parts)}</body></html>\n"
     )
 
 
 _STYLE = """
-body { line-height: 1.45; } p { max-width: 50rem; }
-.wide { overflow-x: auto; margin: 1rem 0; } table { border-collapse: separate; border-spacing: 0; }
-caption { text-align: left; font-weight: bold; padding: .4rem 0; }
+body { line-height: 1.45; } p { max-width: 50rem; } h2 { margin-top: 2.5rem; } h3 { margin-top: 1.8rem; }
+nav ul { columns: 20rem; padding-left: 1.2rem; } a { color: inherit; }
+figure { margin: 1.2rem 0; } figcaption { max-width: 50rem; }
+.wide { overflow-x: auto; margin: .4rem 0; } table { border-collapse: separate; border-spacing: 0; }
 thead th { border-bottom: 1px solid; vertical-align: bottom; } tbody tr + tr > * { border-top: 1px solid #8884; }
 tbody th { font-weight: normal; position: sticky; left: 0; background: Canvas; }
-.numbers td, .numbers th { white-space: nowrap; } .numbers td, .numbers thead th + th { text-align: right; }
+.short td, .short th { white-space: nowrap; } .words td:last-child { min-width: 14rem; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
 .gain b { color: light-dark(#1a7f37, #4ac26b); } .loss b { color: light-dark(#c22222, #ff7b72); }
 td small { display: block; opacity: .8; }
-figure { margin: 1rem 0; overflow-x: auto; }
-figure svg { background: #fff; height: auto; min-width: 36rem; } figcaption { font-size: .9rem; max-width: 50rem; }
-@media print { .wide, figure { overflow: visible; } }
+figure:has(table) figcaption { font-weight: bold; }
+svg { background: #fff; height: auto; min-width: 36rem; }
 pre { overflow-x: auto; font-size: .85rem; } summary { font-weight: bold; cursor: pointer; }
+@media print {
+  .wide { overflow: visible; } svg { min-width: 0; } nav { display: none; }
+  details::details-content { content-visibility: visible; }
+  h2, h3, figcaption { break-after: avoid; } tr, svg { break-inside: avoid; }
+}
 """
 
 
-def _html(block: Block) -> str:
+def _html(block: Block, name: str) -> str:
     match block:
         case Heading(text, level):
-            return f"<h{level}>{html(text)}</h{level}>"
+            called = f' id="{name}"' if name else ""
+            return f"<h{level}{called}>{html(text)}</h{level}>"
         case Paragraph(text):
             return f"<p>{html(text)}</p>"
         case Grid():
             return _html_grid(block)
         case Picture(caption, _, svg):
             # An XML declaration and a document type have no place inside a page.
-            return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{html(caption)}</figcaption></figure>"
+            drawn = f'<div class="wide">{svg[svg.index("<svg") :]}</div>'
+            return f"<figure>{drawn}<figcaption>{html(caption)}</figcaption></figure>"
         case Lines(lines):
             return f"<pre>{html_lines(lines)}</pre>"
 
 
 def _html_grid(grid: Grid) -> str:
-    """Wider than the screen, a table scrolls by itself; a folded one opens by a click, as on paper it is whole."""
-    head = "".join(f"<th>{html(name)}</th>" for name in grid.header)
-    body = "".join(f"<tr><th>{html(row[0])}</th>{''.join(map(_html_cell, row[1:]))}</tr>" for row in grid.rows)
-    caption = "" if grid.folded else f"<caption>{html(grid.caption)}</caption>"
-    kind = "words" if grid.words else "numbers"
-    table = f'<table class="{kind}">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    table = f'<div class="wide">{table}</div>'
-    return f"<details><summary>{html(grid.caption)}</summary>{table}</details>" if grid.folded else table
+    """Wider than the screen, a table scrolls by itself; a folded one opens by a click."""
+    kinds = [' class="number"' if numeric else "" for numeric in numeric_columns(grid)]
+    head = "".join(f"<th{kind}>{html(name)}</th>" for name, kind in zip(grid.header, kinds, strict=True))
+    body = "".join(
+        f'<tr><th scope="row">{html(row[0])}</th>{"".join(map(_html_cell, row[1:], kinds[1:]))}</tr>'
+        for row in grid.rows
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f'<div class="wide {"words" if grid.words else "short"}">{table}</div>'
+    if grid.folded:
+        return f"<details><summary>{html(grid.caption)}</summary>{table}</details>"
+    return f"<figure><figcaption>{html(grid.caption)}</figcaption>{table}</figure>"
 
 
-def _html_cell(cell: str) -> str:
+def numeric_columns(grid: Grid) -> list[bool]:
+    """Which columns hold numbers, whose digits stand under each other."""
+    columns = zip(*grid.rows, strict=True) if grid.rows else [()] * len(grid.header)
+    return [any(column) and all(_NUMBER.match(cell) for cell in column) for column in columns]
+
+
+def _html_cell(cell: str, kind: str) -> str:
     if isinstance(cell, Verdict):
-        told = f"<b>{html(cell.number)}</b> {html(cell.kind)}<small>{html(cell.detail)}</small>"
-        return f'<td class="{html(cell.kind)}">{told}</td>'
-    return f"<td>{html(cell)}</td>"
+        told = f"<b>{_minus(cell.number)}</b> {html(cell.kind)}<small>{_minus(cell.detail)}</small>"
+        return f'<td class="number {html(cell.kind)}">{told}</td>'
+    return f"<td{kind}>{_minus(cell) if kind else html(cell)}</td>"
+
+
+def _minus(number: str) -> str:
+    return _MINUS.sub("\N{MINUS SIGN}", html(number))
 
 
 def html_lines(lines: Sequence[str]) -> str:
@@ -167,7 +197,7 @@ def as_latex(grids: Sequence[Grid]) -> str:
 
 
 def _latex(grid: Grid) -> str:
-    columns = "l" + "r" * (len(grid.header) - 1)
+    columns = "".join("r" if numeric else "l" for numeric in numeric_columns(grid))
     rows = [" & ".join(_MINUS.sub("$-$", latex(cell)) for cell in row) + r" \\" for row in grid.rows]
     return "\n".join(
         [

@@ -310,7 +310,7 @@ def size_text(plan: Plan) -> str:
 
 def _protocols(study: Study) -> str:
     others = [key for key in study.tables if study.protocol_of(key) != study.protocol]
-    beside = f" ({study.protocol_of(others[0])} in {', '.join(others)})" if others else ""
+    beside = f" ({study.protocol_of(others[0])} in table {', '.join(others)})" if others else ""
     return f"Protocol {study.protocol}{beside}"
 
 

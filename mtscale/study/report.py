@@ -5,9 +5,10 @@ What is not finished is left out and said so; the report of a study that is half
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from mtscale import names
 from mtscale.corpora.example import SPLITS
 from mtscale.corpora.stats import PAPER_TABLE_1, UNITS, split_stats
 from mtscale.errors import ConfigError, MtscaleError
-from mtscale.metrics.significance import CONDITIONAL
+from mtscale.metrics.significance import CONDITIONAL, FEW_SEEDS
 from mtscale.study import affinities, beside_paper, curves, data_check, figure, optimism, provenance, text
-from mtscale.study.differences import RULE, Adjusted
+from mtscale.study.differences import RULE
 from mtscale.study.document import Block, Grid, Heading, Paragraph, Picture, as_html, as_latex, as_markdown
 from mtscale.study.gains import Gains
 from mtscale.study.plan import Plan, size_text
@@ -66,6 +67,7 @@ def _blocks(place: _Place) -> Iterator[Block]:
     plan, runs = place.plan, place.folder.runs
     yield Heading(plan.study.title or plan.study.name, 1)
     yield from _summary(place)
+    yield from _reading(plan)
     yield from _corpora(place)
     yield from data_check.blocks(plan, runs, place.study_folder, place.data_root)
     finished = Finished(in_folder(runs))
@@ -103,10 +105,32 @@ def _summary(place: _Place) -> Iterator[Block]:
         yield Grid("Units that failed", ("unit", "why"), tuple(broken), words=True)
 
 
+def _reading(plan: Plan) -> Iterator[Block]:
+    """What is true of every table, said once."""
+    yield Heading("How to read the tables")
+    seeds = f"mean ± standard deviation over {len(plan.study.seeds)} seeds" if len(plan.study.seeds) > 1 else "one seed"
+    yield Paragraph(
+        f"Scores are of test, from 0 to 1: {seeds}. The floor is what a constant or a dictionary of the training text "
+        f"reaches; {text.AT_FLOOR} marks a score that is not above it. Gains are differences in points of 100."
+    )
+    yield Paragraph(f"{RULE}.")
+    if len(plan.study.seeds) < FEW_SEEDS:
+        yield Paragraph(
+            f"With fewer than {FEW_SEEDS} seeds all this is {CONDITIONAL}: intervals and p-values speak of other "
+            "documents, not of other seeds."
+        )
+
+
+def _called(key: str) -> str:
+    """What a heading calls a part: ``Table 2`` for ``table2``, and by its key what a study calls otherwise."""
+    numbered = re.fullmatch(r"(table|figure)(\d+)", key)
+    return f"{numbered[1].capitalize()} {numbered[2]}" if numbered else f"Table {key}"
+
+
 def _corpora(place: _Place) -> Iterator[Block]:
     """Table 1: what is in each split, in the units of the paper."""
     study = place.plan.study
-    yield Heading(f"{CORPORA}: {study.corpora}")
+    yield Heading(f"{_called(CORPORA)}: {study.corpora}")
     rows = []
     for one in study.tasks:
         task = one.resolve(place.data_root, place.study_folder)
@@ -122,7 +146,7 @@ def _corpora(place: _Place) -> Iterator[Block]:
 
 
 def _table(place: _Place, table: ScoreTable, gains: Gains) -> Iterator[Block]:
-    yield Heading(f"{table.key}: {table.title}")
+    yield Heading(f"{_called(table.key)}: {table.title}")
     yield text.scores(table)
     yield from beside_paper.blocks(place.plan, table, place.folder.runs)
     try:
@@ -132,14 +156,13 @@ def _table(place: _Place, table: ScoreTable, gains: Gains) -> Iterator[Block]:
         return
     if found and found.gains:
         yield text.gains(table, found)
-        yield Paragraph(f"{text.verdicts(found.gains.values())} {RULE}.")
-        yield from _labels(found.gains.values())
+        yield Paragraph(text.verdicts(found.gains.values()))
 
 
 def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
     study = place.plan.study
     assert study.figure is not None
-    yield Heading(f"{FIGURE}: {study.figure.title}")
+    yield Heading(f"{_called(FIGURE)}: {study.figure.title}")
     try:
         groups = gains.relations()
     except MtscaleError as error:
@@ -153,13 +176,5 @@ def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
     for group in groups:
         yield text.matrix(group)
     known = [gain for group in groups for gain in group.gains.values() if gain is not None]
-    yield Paragraph(f"{text.verdicts(known)} {RULE}.")
-    yield from _labels(known)
+    yield Paragraph(text.verdicts(known))
     yield from affinities.blocks(place.plan, place.folder.runs, groups)
-
-
-def _labels(found: Iterable[Adjusted]) -> Iterator[Block]:
-    """What must be said with differences, as sentences."""
-    for label in text.labels(found):
-        told = ": intervals and p-values speak of other documents, not of other seeds" if CONDITIONAL in label else ""
-        yield Paragraph(label[0].upper() + label[1:] + told + ".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from mtscale import names
@@ -30,10 +30,13 @@ def scores(table: ScoreTable) -> Grid:
     rows.append(["floor", *floors, MISSING])
     seeds = max((score.wanted for row in table.rows for score in row.scores.values() if score), default=0)
     caption = f"{table.title}: test, mean and standard deviation over {seeds} seed{'s' if seeds != 1 else ''}"
-    if names.chosen_on(table.protocol) == "test":
-        caption += f" ({names.OPTIMISTIC})"
-    grid = Grid(caption, tuple(header), tuple(map(tuple, rows)), table.key)
+    grid = Grid(caption + _optimism(table), tuple(header), tuple(map(tuple, rows)), table.key)
     return turned(grid, "task") if table.turned else grid
+
+
+def _optimism(table: ScoreTable) -> str:
+    """What every caption of such a table says."""
+    return f" ({names.OPTIMISTIC})" if names.chosen_on(table.protocol) == "test" else ""
 
 
 def _score(score: Score | None, floor: float | None = None) -> str:
@@ -59,7 +62,9 @@ def gains(table: ScoreTable, found: TableGains) -> Grid:
             own = [found.gains.get((row.label, task)) for task in table.tasks]
             rows.append([row.label, *map(gain, own), _mean_gain(own)])
     caption = f"{table.title}: points over {found.baseline}, adjusted 95 % interval, adjusted p"
-    grid = Grid(caption, ("model", *table.tasks, "average"), tuple(map(tuple, rows)), f"{table.key}-gains")
+    grid = Grid(
+        caption + _optimism(table), ("model", *table.tasks, "average"), tuple(map(tuple, rows)), f"{table.key}-gains"
+    )
     return turned(grid, "task") if table.turned else grid
 
 
@@ -80,14 +85,16 @@ def points(difference: float) -> str:
     return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
-def verdicts(found: Iterable[Adjusted]) -> str:
-    """How many of a family are what."""
+def verdicts(found: Collection[Adjusted]) -> str:
+    """How many of a family are what, with what must be said beside them."""
     counts = Counter(one.verdict for one in found)
     gains, losses = counts["gain"], counts["loss"]
-    return (
-        f"{sum(counts.values())} comparisons: {gains} gain{'s' if gains != 1 else ''}, "
-        f"{losses} loss{'es' if losses != 1 else ''}, {counts['unclear']} unclear."
-    )
+    told = [
+        f"{gains} gain{'s' if gains != 1 else ''}, {losses} loss{'es' if losses != 1 else ''}, "
+        f"{counts['unclear']} unclear",
+        *dict.fromkeys(label for one in found if (label := one.difference.label)),
+    ]
+    return f"{len(found)} comparison{'s' if len(found) != 1 else ''}: {'; '.join(told)}."
 
 
 def _mean_gain(found: Sequence[Adjusted | None]) -> str:
@@ -104,8 +111,3 @@ def matrix(group: Relations) -> Grid:
     ]
     caption = f"{group.domain}: what training with the row's task does to the column's, in points, adjusted"
     return Grid(caption, ("with", *group.tasks), tuple(rows), f"figure2-{group.domain}")
-
-
-def labels(found: Iterable[Adjusted]) -> list[str]:
-    """What must be said beside gains, each once."""
-    return list(dict.fromkeys(label for one in found if (label := one.difference.label)))
