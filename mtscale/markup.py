@@ -15,6 +15,9 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "≤": r"$\leq$",
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
     **{character: f"\\{character}" for character in "&%$#_"},
 }
 STYLE = """

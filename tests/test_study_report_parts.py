@@ -117,6 +117,14 @@ def test_the_distance_of_the_protocols_is_gap_and_rest(tmp_path: Path) -> None:
     assert names.OPTIMISTIC in text.scores(beside).caption
 
 
+def test_a_run_of_another_protocol_is_refused_in_a_table(tmp_path: Path) -> None:
+    plan = made(tmp_path, STUDY)
+    unit = plan.units[0]
+    run_with_predictions(tmp_path, unit.name, 0.9, seed=unit.seed, tasks=unit.tasks, protocol="paper", splits=())
+    with pytest.raises(spec.ConfigError, match="has the protocol paper, its table clean: they do not go together"):
+        score_tables(plan, Finished(in_folder(tmp_path)))
+
+
 def test_the_papers_values_stand_beside_ours_by_its_metrics(tmp_path: Path) -> None:
     _, study = spec.find("small-table3")
     plan = planning.make(study, tmp_path, tmp_path)
@@ -224,7 +232,7 @@ def test_a_cell_says_its_verdict_in_a_word() -> None:
         text.verdicts([gain(5), gain(-5), gain(0)])
         == "3 comparisons: 1 gain, 1 loss, 1 unclear; conditional on these seeds."
     )
-    assert "x & $-$5.00 loss [$-$8.00, $-$2.00] p 0.500" in as_latex(
+    assert r"x & \shortstack[r]{$-$5.00 loss\\{\scriptsize [$-$8.00, $-$2.00] p 0.500}}" in as_latex(
         [Grid("c", ("a", "b"), (("x", text.gain(gain(-5))),), "t")]
     )
 

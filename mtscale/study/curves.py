@@ -70,12 +70,16 @@ def draw(found: Curves, unit: str, path: Path) -> None:
         OSError: ``path`` cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import MaxNLocator
 
     rows = ceil(len(found) / COLUMNS)
     trainings = list(dict.fromkeys(training for one in found.values() for training in one))
     styles = dict(zip(trainings, _styles(trainings), strict=True))
-    figure = Figure(figsize=(10, 2.8 * rows + 0.3 * ceil(len(trainings) / IN_LEGEND)), layout="constrained")
+    figure = Figure(
+        figsize=(10, 2.8 * rows + 0.3 * ceil(len(trainings) / IN_LEGEND)),
+        layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1),
+    )
     shown = {}
     for number, (task, lines) in enumerate(found.items(), start=1):
         axes = figure.add_subplot(rows, COLUMNS, number)

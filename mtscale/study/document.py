@@ -104,8 +104,8 @@ def as_html(blocks: Sequence[Block]) -> str:
     places = {number: block for number, block in enumerate(blocks) if isinstance(block, Heading) and block.level == 2}
     links = "".join(f'<li><a href="#part-{number}">{html(block.text)}</a></li>' for number, block in places.items())
     parts = [_html(block, f"part-{number}" if number in places else "") for number, block in enumerate(blocks)]
-    if links:
-        parts.insert(1, f"<nav><ul>{links}</ul></nav>")
+    if places:
+        parts.insert(min(places), f"<nav><ul>{links}</ul></nav>")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -116,7 +116,7 @@ def as_html(blocks: Sequence[Block]) -> str:
 
 _STYLE = """
 body { line-height: 1.45; } p { max-width: 50rem; } h2 { margin-top: 2.5rem; } h3 { margin-top: 1.8rem; }
-nav ul { columns: 20rem; padding-left: 1.2rem; } a { color: inherit; }
+nav ul { columns: 20rem; column-gap: 1.5rem; padding-left: 1.2rem; } a { color: inherit; }
 figure { margin: 1.2rem 0; } figcaption { max-width: 50rem; }
 .wide { overflow-x: auto; margin: .4rem 0; } table { border-collapse: separate; border-spacing: 0; }
 thead th { border-bottom: 1px solid; vertical-align: bottom; } tbody tr + tr > * { border-top: 1px solid #8884; }
@@ -126,7 +126,7 @@ tbody th { font-weight: normal; position: sticky; left: 0; background: Canvas; }
 .gain b { color: light-dark(#1a7f37, #4ac26b); } .loss b { color: light-dark(#c22222, #ff7b72); }
 td small { display: block; opacity: .8; }
 figure:has(table) figcaption { font-weight: bold; }
-svg { background: #fff; height: auto; min-width: 36rem; }
+svg { background: #fff; height: auto; min-width: 36rem; padding: .5rem; box-sizing: border-box; }
 pre { overflow-x: auto; font-size: .85rem; } summary { font-weight: bold; cursor: pointer; }
 @media print {
   .wide { overflow: visible; } svg { min-width: 0; } nav { display: none; }
@@ -198,7 +198,7 @@ def as_latex(grids: Sequence[Grid]) -> str:
 
 def _latex(grid: Grid) -> str:
     columns = "".join("r" if numeric else "l" for numeric in numeric_columns(grid))
-    rows = [" & ".join(_MINUS.sub("$-$", latex(cell)) for cell in row) + r" \\" for row in grid.rows]
+    rows = [" & ".join(map(_latex_cell, row)) + r" \\" for row in grid.rows]
     return "\n".join(
         [
             r"\begin{table}",
@@ -215,3 +215,11 @@ def _latex(grid: Grid) -> str:
             r"\end{table}",
         ]
     )
+
+
+def _latex_cell(cell: str) -> str:
+    """A verdict's detail stands small under it."""
+    if isinstance(cell, Verdict):
+        number, detail = (_latex_cell(str(part)) for part in (f"{cell.number} {cell.kind}", cell.detail))
+        return rf"\shortstack[r]{{{number}\\{{\scriptsize {detail}}}}}"
+    return _MINUS.sub("$-$", latex(cell))

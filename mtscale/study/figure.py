@@ -28,7 +28,7 @@ _COLOURS = {"gain": "#1a7f37", "loss": "#c22222", "unclear": "#777777"}
 _LINES = {"gain": "solid", "loss": "dashed", "unclear": "dotted"}
 _RADIUS = 1.0
 # How far an arc's middle lies beside the straight line, as a part of its length, and its label from there.
-_BEND, _BESIDE = 0.09, 0.12
+_BEND, _BESIDE = 0.09, 0.16
 # A box has its size once its text is drawn, and texts are drawn at 3.
 _AFTER_BOXES = 4
 

@@ -140,9 +140,14 @@ def _corpora(place: _Place) -> Iterator[Block]:
             yield Paragraph(f"Not counted: {error}.")
             counts = ["-"] * len(SPLITS)
         paper = " / ".join(f"{count:,}" for count in PAPER_TABLE_1.get(task.name, ()))
-        rows.append((task.name, task.kind.value, task.metric, task.domain, UNITS[task.kind], *counts, paper or "-"))
-    header = ("task", "kind", "metric", "domain", "counted", *SPLITS, "paper: train / dev / test")
-    yield Grid("The whole corpora; how much of train was used is said above", header, tuple(rows), CORPORA)
+        rows.append(
+            (task.name, task.kind.value, task.metric, task.domain, UNITS[task.kind], *counts, paper or text.MISSING)
+        )
+    header = ["task", "kind", "metric", "domain", "counted", *SPLITS, "paper: train / dev / test"]
+    if not any(task.name in PAPER_TABLE_1 for task in study.tasks):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    yield Grid(f"{study.corpora}: all that is in them", tuple(header), tuple(rows), CORPORA)
+    yield Paragraph("How much of train was used is said above.")
 
 
 def _table(place: _Place, table: ScoreTable, gains: Gains) -> Iterator[Block]:

@@ -61,7 +61,7 @@ def gains(table: ScoreTable, found: TableGains) -> Grid:
         if row.label != found.baseline:
             own = [found.gains.get((row.label, task)) for task in table.tasks]
             rows.append([row.label, *map(gain, own), _mean_gain(own)])
-    caption = f"{table.title}: points over {found.baseline}, adjusted 95 % interval, adjusted p"
+    caption = f"{table.title}: points over {found.baseline}, adjusted 95% interval, adjusted p"
     grid = Grid(
         caption + _optimism(table), ("model", *table.tasks, "average"), tuple(map(tuple, rows)), f"{table.key}-gains"
     )
