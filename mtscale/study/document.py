@@ -121,7 +121,7 @@ figure { margin: 1.2rem 0; } figcaption { max-width: 50rem; }
 .wide { overflow-x: auto; margin: .4rem 0; } table { border-collapse: separate; border-spacing: 0; }
 thead th { border-bottom: 1px solid; vertical-align: bottom; } tbody tr + tr > * { border-top: 1px solid #8884; }
 tbody th { font-weight: normal; position: sticky; left: 0; background: Canvas; }
-.short td, .short th { white-space: nowrap; } .words td:last-child { min-width: 14rem; }
+.short td, .short th { white-space: nowrap; } .words td:last-child:not(.number) { min-width: 14rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .gain b { color: light-dark(#1a7f37, #4ac26b); } .loss b { color: light-dark(#c22222, #ff7b72); }
 td small { display: block; opacity: .8; }
@@ -131,7 +131,7 @@ pre { overflow-x: auto; font-size: .85rem; } summary { font-weight: bold; cursor
 @media print {
   .wide { overflow: visible; } svg { min-width: 0; } nav { display: none; }
   details::details-content { content-visibility: visible; }
-  h2, h3, figcaption { break-after: avoid; } tr, svg { break-inside: avoid; }
+  h2, h3, figcaption { break-after: avoid; } figure, tr, svg { break-inside: avoid; } table { font-size: .85rem; }
 }
 """
 
