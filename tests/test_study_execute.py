@@ -217,10 +217,12 @@ def test_a_study_killed_anywhere_repeats_nothing_that_is_finished_and_gives_the_
     options = ("run", "--ds_config", "cpu-fp32", "--workers", "1")
     assert study(whole, *options).returncode == EXIT_FINISHED
     finished: dict[Path, tuple[int, int]] = {}
+    killed = 0
     for pattern, with_worker in MOMENTS:
-        kill_at(cut, options, pattern, with_worker=with_worker)
+        killed += kill_at(cut, options, pattern, with_worker=with_worker)
         assert {path: _stamp(path) for path in finished} == finished
         finished |= {path: _stamp(path) for path in cut.runs.glob("*/status.json") if '"finished"' in path.read_text()}
+    assert killed >= len(MOMENTS) - 1, "too fast to be killed"
     assert study(cut, *options).returncode == EXIT_FINISHED
     assert {path: _stamp(path) for path in finished} == finished
     assert without_hashes(scores(cut)) == without_hashes(scores(whole))
@@ -228,8 +230,8 @@ def test_a_study_killed_anywhere_repeats_nothing_that_is_finished_and_gives_the_
     assert not _living(cut)
 
 
-def kill_at(lab: Lab, options: Sequence[str], pattern: str, *, with_worker: bool) -> None:
-    """Start the study and kill it when there is one more file of a kind; or it comes to its end before."""
+def kill_at(lab: Lab, options: Sequence[str], pattern: str, *, with_worker: bool) -> bool:
+    """Start the study and kill it when there is one more file of a kind; whether it did not come to its end before."""
     before = len(list(lab.runs.glob(pattern)))
     process = subprocess.Popen(command(lab, *options), env=lab.environment(), stderr=subprocess.DEVNULL)
     end = time.monotonic() + SECONDS
@@ -237,10 +239,11 @@ def kill_at(lab: Lab, options: Sequence[str], pattern: str, *, with_worker: bool
         assert time.monotonic() < end
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    cut_off = process.wait() == -signal.SIGKILL
     for worker in _living(lab) if with_worker else ():
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
+    return cut_off
 
 
 def tables(lab: Lab) -> str:

@@ -15,6 +15,7 @@ from mtscale.study.differences import Adjusted, Difference
 from mtscale.study.document import Grid, Heading, Paragraph, as_html, as_latex, as_markdown
 from mtscale.study.figure import Relations, draw_graphs
 from mtscale.study.paper_numbers import paper_numbers
+from mtscale.study.plan import Plan
 from mtscale.study.slurm import job_arrays
 from mtscale.study.store import StudyFolder
 from mtscale.study.tables import Score, average
@@ -140,25 +141,43 @@ def test_the_graph_tells_gains_from_losses_without_colour(tmp_path: Path) -> Non
     draw_graphs([Relations("demo", ("a", "b", "c"), edges)], tmp_path / "again.svg")
 
 
-def test_job_arrays_send_every_unit_once_and_encoders_first(tmp_path: Path) -> None:
-    path, study = spec.find("table3")
-    folder = StudyFolder(tmp_path / "runs with space", "table3")
+def test_job_arrays_send_every_unit_once(tmp_path: Path) -> None:
+    _, words, printed = sent("table3", tmp_path)
+    assert f"--array={','.join(map(str, range(1, 26)))}" in words
+    assert "--time=180" in words
+    runs = tmp_path / "runs with space"
+    assert f"--wrap=python3 -m mtscale.cli study run table3 --runs '{runs}' --unit $SLURM_ARRAY_TASK_ID" in words
+    assert printed == "rest: job 17\n"
+
+
+def test_job_arrays_pretrain_encoders_first(tmp_path: Path) -> None:
+    plan, words, printed = sent("sample-table4", tmp_path)
+    first = [str(number) for number, unit in enumerate(plan.units, 1) if unit.kind == "pretrain"]
+    rest = [str(number) for number, unit in enumerate(plan.units, 1) if unit.kind != "pretrain"]
+    assert len(first) == 2
+    assert [word for word in words if word.startswith("--array=")] == [
+        f"--array={','.join(one)}" for one in (first, rest)
+    ]
+    after = words.index("--dependency=afterok:17")
+    assert words.index(f"--array={','.join(first)}") < after < words.index(f"--array={','.join(rest)}")
+    assert printed == "first: job 17\nrest: job 17\n"
+
+
+def sent(name: str, tmp_path: Path) -> tuple[Plan, list[str], str]:
+    """The plan of a study, the words that its script gives to sbatch, and what it prints."""
+    path, study = spec.find(name)
+    folder = StudyFolder(tmp_path / "runs with space", name)
     plan = planning.make(study, path.parent, folder.runs)
     folder.save(plan, path.parent, {})
     seconds = {unit.name: 3600.0 for unit in plan.units}
     script = tmp_path / "jobs.sh"
-    script.write_text(job_arrays(plan, seconds, folder, "python3", ["table3", "--runs", str(folder.runs)]))
+    script.write_text(job_arrays(plan, seconds, folder, "python3", [name, "--runs", str(folder.runs)]))
     fake = tmp_path / "sbatch"
     fake.write_text('#!/bin/sh\nfor word; do echo "$word"; done >> "$SENT"; echo 17\n')
     fake.chmod(0o755)
-    sent = tmp_path / "sent"
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SENT": str(sent)}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SENT": str(tmp_path / "sent")}
     done = subprocess.run(["sh", str(script)], env=environment, capture_output=True, text=True, check=True)
-    words = sent.read_text().splitlines()
-    assert f"--array={','.join(map(str, range(1, 26)))}" in words
-    assert "--time=180" in words
-    assert f"--wrap=python3 -m mtscale.cli study run table3 --runs '{folder.runs}' --unit $SLURM_ARRAY_TASK_ID" in words
-    assert done.stdout == "rest: job 17\n"
+    return plan, (tmp_path / "sent").read_text().splitlines(), done.stdout
 
 
 @pytest.mark.slow
