@@ -234,7 +234,7 @@ def test_further_stages_start_from_what_was_pretrained_and_bear_its_mark(
 
 def test_the_packaged_encoder_learns_the_text_further_and_loads_in_plain_transformers(tmp_path: Path) -> None:
     mine = TextLab(tmp_path)
-    further = {"start": None, "scratch": None, "epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "warmup": 0.05}
+    further = {"start": None, "scratch": None, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "warmup": 0.05}
     mine.describe(further, encoder={"name": "sample", "max_pieces": 128, "dropout": 0.0})
     mine.finish("further")
     run = mine.run("further")
