@@ -13,12 +13,19 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "≤": r"$\leq$",
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
     **{character: f"\\{character}" for character in "&%$#_"},
 }
 STYLE = """
-body { font-family: sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark; }
+:root { color-scheme: light dark; }
+body { font-family: sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; } th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; }
-.error { color: #c22; font-weight: bold; } .warning { color: #b60; } details { font-size: .9rem; }
+.error { color: light-dark(#c22, #f77); font-weight: bold; } .warning { color: light-dark(#a50, #fb5); }
+details { font-size: .9rem; }
 code { overflow-wrap: anywhere; } svg { display: block; margin: 1rem 0; max-width: 100%; }
 """
 

@@ -61,7 +61,8 @@ class TaskTable(Section):
     train_documents: int | None = Field(
         None,
         ge=1,
-        description="the most training documents that are used, drawn by split_seed; dev and test stay whole",
+        description="the most training documents that are used, drawn by split_seed; dev and test stay whole, but "
+        "for protocol 'paper', which trains on as many of dev",
     )
     domain: str = Field("own", description="e.g. biomedical or clinical")
     access: Annotated[Access, Field(strict=False)] = Field(Access.DUA, description="'open', or 'dua' (use agreement)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from mtscale import names
 from mtscale.event_log import EventLog, Series
@@ -63,6 +63,34 @@ def history(events: Iterable[Event]) -> dict[str, list[Point]]:
             point = Point(step=event.step, epoch=event.epoch, time=event.time, value=value)
             series.setdefault(name, []).append(point)
     return series
+
+
+class Perplexities(NamedTuple):
+    """Of the held-out text of a pretraining run: its encoder at the start, last and as kept, and the unigram model.
+
+    None where not known.
+    """
+
+    at_start: float | None
+    last: float | None
+    kept: float | None
+    unigram: float | None
+
+
+def perplexities(run: RunDirectory) -> Perplexities:
+    """What a pretraining run has reached."""
+    found = history(run.events())
+
+    def at(name: str, place: int) -> float | None:
+        points = found.get(name)
+        return points[place]["value"] if points else None
+
+    return Perplexities(
+        at_start=at(names.HELDOUT_PERPLEXITY, 0),
+        last=at(names.HELDOUT_PERPLEXITY, -1),
+        kept=at(names.BEST_PERPLEXITY, -1),
+        unigram=at(names.UNIGRAM_PERPLEXITY, -1),
+    )
 
 
 def is_summarized(name: str) -> bool:

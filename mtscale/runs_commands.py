@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mtscale import names, processes
 from mtscale.errors import EXIT_FAILED, EXIT_FINISHED, ConfigError, MtscaleError
-from mtscale.run_summary import RunSummary, history, summarize
+from mtscale.run_summary import RunSummary, history, perplexities, summarize
 from mtscale.runs import LIVE, RunDirectory, State, find_run, list_runs
 from mtscale.tracking.repair import repair
 from mtscale.tracking.replay import replay
@@ -164,17 +164,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _perplexities(run: RunDirectory) -> str:
     """Of a pretraining run: held-out perplexities at the start, last, of the kept encoder, of the unigram model."""
-    found = history(run.events())
-
-    def at(name: str, place: int) -> float | None:
-        points = found.get(name)
-        return points[place]["value"] if points else None
-
-    row = [at(names.HELDOUT_PERPLEXITY, 0), at(names.HELDOUT_PERPLEXITY, -1), at(names.BEST_PERPLEXITY, -1)]
-    row.append(at(names.UNIGRAM_PERPLEXITY, -1))
-    return table(
-        ["text", "metric", "at start", "last", "kept", "unigram"], [["held-out", "perplexity", *map(number, row)]]
-    )
+    row = ["held-out", "perplexity", *map(number, perplexities(run))]
+    return table(["text", "metric", "at start", "last", "kept", "unigram"], [row])
 
 
 def _stop(options: argparse.Namespace) -> int:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from mtscale import ds_config
 from mtscale.corpora import catalogue, inventory
+from mtscale.ds_config import Machine
 from mtscale.durations import duration_text
 from mtscale.errors import EXIT_FINISHED, ConfigError
+from mtscale.study import plan as planning
 from mtscale.study import spec
 from mtscale.study.detach import detach
 from mtscale.study.plan import Plan, Size, Unit, size_text
@@ -113,6 +115,7 @@ def _planned(options: argparse.Namespace, *, again: bool = False) -> tuple[Plan,
         ConfigError, DataError: the study is not valid, has changed, or its corpora are not all there.
     """
     path, study, folder = _open(options)
+    study.require_seeds()
     data_root = _data_root(options)
     tasks = [one.resolve(data_root, path.parent) for one in study.tasks]
     used = {name for part in study.tables.values() for name in study.tasks_of(part.tasks)}
@@ -123,7 +126,7 @@ def _planned(options: argparse.Namespace, *, again: bool = False) -> tuple[Plan,
         return *folder.load(), folder
     with folder.locked():
         plan, seconds = _make(options, study, path.parent, folder, data_root)
-        folder.save(plan, path.parent, seconds)
+        folder.save(plan, path.parent, seconds, command=_planned_by(options), machine=_machine_text(probe()))
     return plan, seconds, folder
 
 
@@ -140,7 +143,7 @@ def _make(
 
     config = ds_config.load(ds_config.find(options.ds_config or ds_config.shipped_for(machine)))
     estimator = Estimator(study, beside, folder.runs, data_root, machine, config)
-    workers = options.workers or max(1, machine.gpu_count)
+    workers = options.workers or machine.gpu_count or len(os.sched_getaffinity(0))
     given = Size(options.epochs, options.finetune_epochs, options.documents)
     budget = options.budget or study.budget_minutes
     if budget is not None and given == Size():
@@ -187,6 +190,7 @@ def _as_json(plan: Plan, seconds: dict[str, float], folder: StudyFolder) -> dict
                 "encoder": unit.encoder,
                 "tasks": unit.tasks,
                 "seed": unit.seed,
+                "protocol": unit.recipe.protocol,
                 "runs": [str(folder.runs / name) for name in unit.runs],
                 "needs": unit.needs,
                 "state": folder.state_of(unit),
@@ -288,20 +292,40 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    path, _, folder = _open(options)
+    path, study, folder = _open(options)
     plan, _ = folder.load()
     from mtscale.study import report
 
     out = options.out or folder.path / "report"
-    written = report.write(plan, folder, out, path.parent, _data_root(options), _commands(options))
+    written = report.write(_as_now(plan, study, path, folder), folder, out, path.parent, _data_root(options))
     print("\n".join(map(str, written)))
     return EXIT_FINISHED
 
 
-def _commands(options: argparse.Namespace) -> list[str]:
-    """How to make the report again."""
-    words = " ".join([options.study, *(word for part in options.only for word in ("--only", part))])
-    return [f"mtscale study {command} {words}" for command in ("plan", "run", "report")]
+def _as_now(plan: Plan, study: Study, path: Path, folder: StudyFolder) -> Plan:
+    """The plan with titles and tables as the study file has them now, if it still asks for the same runs."""
+    now = planning.make(study.model_copy(update={"seeds": plan.study.seeds}), path.parent, folder.runs, plan.size)
+    same = {unit.runs for unit in now.units} == {unit.runs for unit in plan.units}
+    return now if same else plan
+
+
+def _planned_by(options: argparse.Namespace) -> list[str]:
+    """The options that decide what is trained, for whoever makes the study again: not where things lie here."""
+    words = [str(options.study), *(word for part in options.only for word in ("--only", part))]
+    words += ["--seeds", ",".join(map(str, options.seeds))] if options.seeds else []
+    for name in ("budget", "documents", "epochs", "finetune_epochs", "workers", "ds_config"):
+        if (value := getattr(options, name)) is not None:
+            flag = name if name == "ds_config" else name.replace("_", "-")
+            words += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
+
+
+def _machine_text(machine: Machine) -> str:
+    """What a plan's time was estimated for."""
+    if machine.accelerator == "cuda":
+        return f"{machine.gpu_count} x {machine.device_name}"
+    cores = len(os.sched_getaffinity(0))
+    return f"{machine.device_name}, {cores} core{'s' if cores != 1 else ''}"
 
 
 def _script(options: argparse.Namespace) -> int:
@@ -309,7 +333,7 @@ def _script(options: argparse.Namespace) -> int:
     plan, seconds = folder.load()
     from mtscale.study.slurm import job_arrays
 
-    text = job_arrays(plan, seconds, folder, sys.executable, _words(options))
+    text = job_arrays(plan, seconds, folder, sys.executable, folder.command())
     if options.out is None:
         print(text, end="")
     else:
@@ -329,7 +353,7 @@ def _again(options: argparse.Namespace) -> list[str]:
 
 
 def _words(options: argparse.Namespace) -> Sequence[str]:
-    """The options that a job of the array needs to find the study."""
+    """The options by which another process finds the study."""
     words = [str(Path(options.study).resolve()) if Path(options.study).is_file() else options.study]
     words += [word for part in options.only for word in ("--only", part)]
     words += ["--runs", str(job.runs_folder(options.runs).absolute())]

@@ -56,7 +56,8 @@ class Task:
     parts, of which ``fold`` is test, the next one dev and the rest train.
 
     ``train_documents`` is the most training documents that are used, drawn with ``split_seed`` from those of the train
-    split; dev and test stay whole.
+    split; dev and test stay whole, unless ``trains_on_dev`` (protocol ``paper``) says that dev is trained on too: of it
+    as many documents at most are used.
 
     ``loss_weight`` multiplies the task's loss. ``cap`` is the most training examples that an epoch counts of the task
     (see ``inputs.schedule``); over several epochs all are seen.
@@ -85,6 +86,7 @@ class Task:
     loss_weight: float = 1.0
     cap: int | None = None
     train_documents: int | None = None
+    trains_on_dev: bool = False
     dev_documents: str | None = None
     dev_fraction: float | None = None
     folds: int | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mtscale.metrics.significance import ALPHA, compare
 from tests.clustered_data import LEAD, METRICS, MetricName, repetitions, true_difference
 
-REPETITIONS = 1000
+REPETITIONS = 10_000
 CLUSTERS = (10, 20, 50, 100, 200)
 # A p-value is valid with any number of draws; more of them only make it finer.
 _DRAWS = 999

@@ -43,9 +43,11 @@ def test_more_work_takes_longer_and_ranks_on_one_cpu_do_not_help(monkeypatch: py
 
 def test_affinities_are_work_too() -> None:
     work = Work(trained=10_000.0, predicted=500.0, steps=205, mean_length=10.0)
-    found = duration.with_affinities(work, every=50, tasks=3, batch_size=8)
+    found = duration.affinity_work(work, every=50, tasks=3, batch_size=8)
     # Four samples of three mini-batches of 8 rows, on each the losses after a step on each of two others.
-    assert (found.trained, found.predicted, found.steps) == (10_000 + 4 * 3 * 80, 500 + 4 * 3 * 80 * 2, 205)
+    assert (found.trained, found.predicted, found.steps) == (4 * 3 * 80, 4 * 3 * 80 * 2, 0)
+    for none in (duration.affinity_work(work, None, 3, 8), duration.affinity_work(work, 50, 1, 8)):
+        assert none.trained == none.predicted == 0
 
 
 def test_the_layers_are_what_is_multiplied() -> None:

@@ -232,6 +232,19 @@ def test_further_stages_start_from_what_was_pretrained_and_bear_its_mark(
     assert "0 missing and drawn at random" in (second.path / "train.log").read_text()
 
 
+def test_the_packaged_encoder_learns_the_text_further_and_loads_in_plain_transformers(tmp_path: Path) -> None:
+    mine = TextLab(tmp_path)
+    further = {"start": None, "scratch": None, "epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "warmup": 0.05}
+    mine.describe(further, encoder={"name": "sample", "max_pieces": 128, "dropout": 0.0})
+    mine.finish("further")
+    run = mine.run("further")
+    found = series(run, names.HELDOUT_PERPLEXITY)
+    assert found == sorted(found, reverse=True), "it falls with every epoch"
+    assert found[-1] < series(run, names.UNIGRAM_PERPLEXITY)[0]
+    _, loaded = AutoModel.from_pretrained(run.path / "checkpoints" / "best" / "encoder", output_loading_info=True)
+    assert not loaded["missing_keys"]
+
+
 def test_a_malformed_text_is_a_data_error_before_anything_is_made(tmp_path: Path, lab: TextLab) -> None:
     mine = TextLab(tmp_path)
     (tmp_path / "bad.jsonl").write_text(json.dumps({"body": "secret"}) + "\n")

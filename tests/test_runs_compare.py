@@ -135,7 +135,7 @@ def test_it_prints_numbers_and_what_goes_with_them(runs: Runs, capsys: pytest.Ca
     assert "macro average" in out
     assert "conditional on these seeds: B cdr-disease, B cdr-relation" in out
     assert "looks at test: cdr-disease 2, cdr-relation 0" in out
-    assert "2 comparisons. gain (loss): the adjusted interval, of at least 10 clusters, lies" in out
+    assert "2 comparisons. Gain (loss): the adjusted interval, of at least 10 clusters, lies" in out
     assert (root / looks.TEST_LOOKS).read_text(encoding="utf-8") == lines, "scored again, not looked at again"
     (root / looks.TEST_LOOKS).unlink()
 

@@ -143,7 +143,7 @@ def test_for_a_mean_of_equal_clusters_the_interval_is_students() -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_p_is_that_of_all_swaps(metric: str) -> None:
-    """Twelve clusters can be swapped in 4096 ways: an exact p by a plain loop."""
+    """Twelve clusters can be swapped in 2048 ways and their mirrors: an exact p by a plain loop."""
     baseline, other = drawn(metric, clusters=12, lead=0.5)
 
     def difference(swap: Sequence[bool]) -> float:
@@ -152,12 +152,39 @@ def test_p_is_that_of_all_swaps(metric: str) -> None:
             for side, (own, foreign) in enumerate(((baseline, other), (other, baseline))):
                 rows = [(foreign if swapped else own).statistics[seed, cluster] for cluster, swapped in enumerate(swap)]
                 sides[side].append(float(own.measure.score(np.sum(rows, axis=0))))
-        return sum(sides[1]) / baseline.seeds - sum(sides[0]) / baseline.seeds
+        return abs(sum(sides[1]) / baseline.seeds - sum(sides[0]) / baseline.seeds)
 
-    observed = abs(difference([False] * 12))
-    exact = np.mean([abs(difference(swap)) >= observed - 1e-12 for swap in itertools.product([False, True], repeat=12)])
-    found = randomization_p(baseline, other, draws=20_000)
-    assert found == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5 + 1 / 20_001)
+    found = [difference([*swap, False]) for swap in itertools.product([False, True], repeat=11)]
+    observed = found[0]
+    larger = sum(one > observed + 1e-12 for one in found)
+    tied = sum(abs(one - observed) <= 1e-12 for one in found[1:])
+    exact = (larger + 1 + tied / 2) / 2048
+    assert randomization_p(baseline, other, draws=2048) == pytest.approx(exact, abs=1e-12)
+    sampled = randomization_p(baseline, other, draws=2047)
+    assert sampled == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 2047) ** 0.5 + 1 / 2048)
+
+
+def test_ties_count_half_as_in_scipys_distribution() -> None:
+    """One right answer more or less in each of ten clusters: the difference takes eleven values."""
+    gains = np.array([1.0, 1, 1, 1, 1, 1, 1, -1, 0, 0])
+    right, size = np.full(10, 5.0), np.full(10, 8.0)
+    baseline, other = (Additive(np.stack([one, size], axis=-1)[None], RATIOS) for one in (right, right + gains))
+    distribution = stats.permutation_test(
+        (gains,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=False
+    ).null_distribution
+    larger, tied = (np.abs(distribution) > 6).mean(), (np.abs(distribution) == 6).mean()
+    # What was observed and its mirror count whole.
+    assert randomization_p(baseline, other) == pytest.approx(larger + tied / 2 + 1 / 1024)
+    assert larger + tied > 0.05 > larger + tied / 2 + 1 / 1024
+
+
+def test_counting_ties_by_half_is_no_strict_bound() -> None:
+    """Eight clusters that differ by one answer each: seven or eight one way are rejected, in 18 of 256 cases."""
+    size, rejected = np.full(8, 8.0), 0
+    for gains in itertools.product([-1.0, 1.0], repeat=8):
+        sides = (Additive(np.stack([5 + np.array(one), size], axis=-1)[None], RATIOS) for one in (np.zeros(8), gains))
+        rejected += randomization_p(*sides) <= 0.05
+    assert rejected == 18
 
 
 def test_p_agrees_with_scipy_on_cluster_means() -> None:
@@ -183,14 +210,14 @@ def test_equal_models_differ_by_nothing() -> None:
 
 
 def test_few_clusters_that_differ_widen_the_interval() -> None:
-    """Four clusters of 300 that differ, all one way: 2 of 16 swaps are as extreme, so nothing is shown."""
+    """Four clusters of 300 that differ, all one way: 2 of 16 swaps tie with it, so nothing is shown."""
     sums = np.stack([np.zeros(300), np.ones(300)], axis=-1)[None]
     better = sums.copy()
     better[0, :4, 0] = 1
     found = compare(Additive(sums, RATIOS), Additive(better, RATIOS))
     assert found.degrees < 10
     assert found.interval()[0] < 0 < found.interval()[1]
-    assert found.p == pytest.approx(2 / 16, abs=0.02)
+    assert found.p == pytest.approx(1 / 16, abs=0.02)
 
 
 def test_a_cluster_that_is_most_of_the_test_set_leaves_little_to_learn_from() -> None:

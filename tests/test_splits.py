@@ -89,6 +89,16 @@ def test_so_many_training_documents_are_drawn_and_no_dev_or_test_ones_lost(
     assert kept <= set(filter(more, documents)), "a larger draw holds the smaller one"
 
 
+@pytest.mark.parametrize("task", [WHOLE, NO_DEV, FOLDS])
+def test_as_many_documents_are_drawn_of_a_dev_split_that_is_trained_on(task: Task) -> None:
+    whole = membership(task, "dev", PATHS, lambda: NAMES)
+    dev = set(NAMES) if whole is None else set(filter(whole, NAMES))
+    drawn = membership(replace(task, train_documents=2, trains_on_dev=True), "dev", PATHS, lambda: NAMES)
+    assert drawn is not None
+    assert len(kept := set(filter(drawn, NAMES))) == 2
+    assert kept < dev
+
+
 def test_published_dev_documents_have_to_be_there() -> None:
     with pytest.raises(DataError, match=r"^data/a, data/b: .* 79 documents of ddi2013-dev\.txt .* found all but 79"):
         membership(DDI_DEV, "dev", PATHS, lambda: NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -45,6 +46,7 @@ def write_study(lab: Lab, encoder: Path, epochs: int = 2) -> Path:
     content = {
         "name": STUDY,
         "seeds": [1],
+        "one_seed": True,
         "settings": {
             "encoder": {"max_pieces": 64},
             "refine": {"epochs": epochs, "batch_size": 6, "learning_rate": 2e-3},
@@ -102,6 +104,8 @@ def test_a_study_is_trained_reported_and_not_trained_again(tmp_path: Path, tiny_
     units = status(lab)["units"]
     assert [unit["state"] for unit in units] == ["finished"] * 3
     assert sorted(len(unit["runs"]) for unit in units) == [1, 1, 3]
+    trained_by = {RunDirectory(Path(path)).record.pid for unit in units for path in unit["runs"]}
+    assert len(trained_by) == 1, "a worker pays for its imports once"
     assert not list(lab.runs.glob("*/checkpoints/step-*")), "a finished run needs no state to go on from"
     before = {path: path.stat().st_mtime_ns for path in lab.runs.glob("*/status.json")}
     again = study(lab, "run")
@@ -191,31 +195,90 @@ def test_a_plan_stays_what_it_was_when_the_study_changes(tmp_path: Path) -> None
         folder.require_same(plan.study.model_copy(update={"seeds": (7,)}))
 
 
+# When a new file of this kind is there, and who is killed then: the study alone, or its worker with it.
+MOMENTS = (
+    ("studies/*/plan.json", False),
+    ("*/run.json", False),
+    ("*/checkpoints/*", True),
+    ("*/predictions/*", True),
+    ("*-finetune-*/run.json", False),
+    ("*-finetune-*/checkpoints/*", True),
+)
+
+
 @pytest.mark.slow
-def test_a_study_that_was_killed_goes_on_without_repeating_what_is_finished(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_a_study_killed_anywhere_repeats_nothing_that_is_finished_and_gives_the_same_tables(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
     whole, cut = Lab(tmp_path / "whole"), Lab(tmp_path / "cut")
     for lab in (whole, cut):
         lab.folder.mkdir()
         write_study(lab, tiny_encoder, epochs=6)
     options = ("run", "--ds_config", "cpu-fp32", "--workers", "1")
     assert study(whole, *options).returncode == EXIT_FINISHED
-    process = subprocess.Popen(command(cut, *options), env=cut.environment(), stderr=subprocess.DEVNULL)
-    end = time.monotonic() + SECONDS
-    while len(list(cut.runs.glob("*/run.json"))) < 2 and time.monotonic() < end:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = {path: path.stat().st_ino for path in cut.runs.glob("*/status.json") if '"finished"' in path.read_text()}
+    finished: dict[Path, tuple[int, int]] = {}
+    killed = 0
+    for pattern, with_worker in MOMENTS:
+        killed += kill_at(cut, options, pattern, with_worker=with_worker)
+        assert {path: _stamp(path) for path in finished} == finished
+        finished |= {path: _stamp(path) for path in cut.runs.glob("*/status.json") if '"finished"' in path.read_text()}
+    assert killed >= len(MOMENTS) - 1, "too fast to be killed"
     assert study(cut, *options).returncode == EXIT_FINISHED
-    assert {path: path.stat().st_ino for path in finished} == finished
+    assert {path: _stamp(path) for path in finished} == finished
     assert without_hashes(scores(cut)) == without_hashes(scores(whole))
+    assert tables(cut) == tables(whole)
     assert not _living(cut)
 
 
+def kill_at(lab: Lab, options: Sequence[str], pattern: str, *, with_worker: bool) -> bool:
+    """Start the study and kill it when there is one more file of a kind; whether it did not come to its end before."""
+    before = len(list(lab.runs.glob(pattern)))
+    process = subprocess.Popen(command(lab, *options), env=lab.environment(), stderr=subprocess.DEVNULL)
+    end = time.monotonic() + SECONDS
+    while len(list(lab.runs.glob(pattern))) <= before and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.kill()
+    cut_off = process.wait() == -signal.SIGKILL
+    for worker in _living(lab) if with_worker else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+    return cut_off
+
+
+def tables(lab: Lab) -> str:
+    """All tables of the report."""
+    done = study(lab, "report")
+    assert done.returncode == EXIT_FINISHED, done.stderr
+    return (lab.runs / "studies" / STUDY / "report" / "tables.tex").read_text(encoding="utf-8")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    return path.stat().st_ino, path.stat().st_mtime_ns
+
+
 @pytest.mark.slow
-def test_ctrl_c_ends_workers_with_a_checkpoint_and_a_dead_worker_fails_its_unit(
-    tmp_path: Path, tiny_encoder: Path
-) -> None:
+def test_a_dead_worker_fails_its_unit_alone_and_the_next_run_trains_it(tmp_path: Path, tiny_encoder: Path) -> None:
+    lab = Lab(tmp_path)
+    write_study(lab, tiny_encoder, epochs=4)
+    options = ("run", "--ds_config", "cpu-fp32", "--workers", "1")
+    process = subprocess.Popen(command(lab, *options), env=lab.environment(), stderr=subprocess.DEVNULL)
+    end = time.monotonic() + SECONDS
+    while not list(lab.runs.glob("*/events.jsonl")) and time.monotonic() < end:
+        time.sleep(0.01)
+    (worker,) = set(_living(lab)) - {process.pid}
+    os.kill(worker, signal.SIGKILL)
+    assert process.wait(SECONDS) == EXIT_FAILED
+    units = status(lab)["units"]
+    assert sorted(unit["state"] for unit in units) == ["failed", "finished", "finished"]
+    (broken,) = [unit for unit in units if unit["state"] == "failed"]
+    assert "its worker died with exit code -9" in broken["message"]
+    assert study(lab, *options).returncode == EXIT_FINISHED
+    assert [unit["state"] for unit in status(lab)["units"]] == ["finished"] * 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_workers_with_a_checkpoint(tmp_path: Path, tiny_encoder: Path) -> None:
     lab = Lab(tmp_path)
     write_study(lab, tiny_encoder, epochs=40)
     process = subprocess.Popen(
@@ -233,15 +296,13 @@ def test_ctrl_c_ends_workers_with_a_checkpoint_and_a_dead_worker_fails_its_unit(
     assert not _living(lab)
 
 
-def _living(lab: Lab) -> list[str]:
-    """The command lines of processes that still work in the lab."""
+def _living(lab: Lab) -> list[int]:
+    """The processes that still work in the lab: they have its cache in their environment."""
+    mark = f"MTSCALE_CACHE={lab.environment()['MTSCALE_CACHE']}".encode()
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            try:
-                words = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if str(lab.runs) in words:
-                found.append(words)
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
     return found

@@ -52,6 +52,42 @@ def test_names_hold_what_is_trained_and_not_where_it_is_asked_for(tmp_path: Path
     assert all(table.train_documents == 10 for unit in smaller.units for table in unit.recipe.tasks)
 
 
+PAPER = """
+[tables.beside]
+title = "Tagging"
+protocol = "paper"
+tasks = "tagging"
+rows = [
+    { label = "alone", model = "single", encoder = "minilm" },
+    { label = "together", model = "refined", encoder = "minilm" },
+    { label = "on", model = "finetuned", encoder = "minilm" },
+]
+"""
+
+
+def test_protocols_share_no_run_and_know_each_others_models(tmp_path: Path) -> None:
+    plan = planning.make(spec.load(written(tmp_path, STUDY + PAPER)), tmp_path, tmp_path)
+    units = {name: unit for unit in plan.units for name in unit.runs}
+    clean, paper = plan.cells["table2"], plan.cells["beside"]
+    for label in ("alone", "together"):
+        assert {units[name].recipe.protocol for name in clean[label]["cdr-disease"].runs.values()} == {"clean"}
+        assert {units[name].recipe.protocol for name in paper[label]["cdr-disease"].runs.values()} == {"paper"}
+        assert paper[label]["cdr-disease"].clean == clean[label]["cdr-disease"].runs
+        assert not clean[label]["cdr-disease"].clean
+    assert not paper["on"]["cdr-disease"].clean, "nothing is fine-tuned under protocol clean"
+    assert Counter(unit.recipe.protocol for unit in plan.units) == {"clean": 6, "paper": 6}
+    assert planning.size_text(plan).startswith("Protocol clean (paper in table beside), seeds 1, 2;")
+
+
+def test_affinities_are_sampled_where_the_figure_needs_them(tmp_path: Path) -> None:
+    """In one refined model of each domain, which is made for them if no table has it."""
+    text = STUDY.replace('encoders = { tagging = "minilm" }', 'encoders = { all = "minilm" }\naffinity_every = 5')
+    plan = planning.make(spec.load(written(tmp_path, text)), tmp_path, tmp_path)
+    sampled = [unit for unit in plan.units if unit.recipe.refine.affinity_every is not None]
+    assert [(unit.kind, len(unit.tasks), unit.seed) for unit in sampled] == [("refined", 3, 1), ("refined", 3, 2)]
+    assert {unit.recipe.refine.affinity_every for unit in sampled} == {5}
+
+
 def test_the_papers_study_has_every_run_of_its_tables(tmp_path: Path) -> None:
     """Counted by hand from the tables: see the comments."""
     _, study = spec.find("all")

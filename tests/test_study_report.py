@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from mtscale.metrics.significance import Comparison
+from mtscale.study import curves, report, spec
 from mtscale.study import plan as planning
-from mtscale.study import report, spec
 from mtscale.study.differences import Adjusted, Difference
 from mtscale.study.document import Grid, Heading, Paragraph, as_html, as_latex, as_markdown
 from mtscale.study.figure import Relations, draw_graphs
 from mtscale.study.paper_numbers import paper_numbers
+from mtscale.study.plan import Plan
 from mtscale.study.slurm import job_arrays
 from mtscale.study.store import StudyFolder
 from mtscale.study.tables import Score, average
+from tests import finished_study
+from tests.test_study_plan import PAPER
+from tests.test_study_spec import STUDY, written
 
 
 def test_the_papers_study_has_the_papers_models_in_its_tables() -> None:
@@ -38,11 +42,12 @@ def test_a_report_of_nothing_says_so_and_has_the_papers_numbers(tmp_path: Path) 
     folder = StudyFolder(tmp_path / "runs", "table3")
     plan = planning.make(study, path.parent, folder.runs)
     folder.save(plan, path.parent, {})
-    written = report.write(plan, folder, tmp_path / "out", path.parent, None, ["mtscale study report table3"])
+    written = report.write(plan, folder, tmp_path / "out", path.parent, None)
     assert {file.name for file in written} == {"report.html", "report.md", "tables.tex"}
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "0 of 25 units are finished" in text
-    assert "| MT\\-BlueBERT\\-Fine\\-Tune biomedical | 0.729 | 0.820 | 0.865 | 0.931 | 0.836 |" in text
+    beside = " | ".join(f"\\- / {value}" for value in ("0.729", "0.820", "0.865", "0.931", "0.836"))
+    assert f"| MT\\-BlueBERT\\-Fine\\-Tune biomedical | {beside} |" in text
     assert "| MT\\-BlueBERT\\-Fine\\-Tune biomedical | \\- | \\- | \\- | \\- | \\- |" in text
     assert "4,154 / 2,416 / 3,458" in text
 
@@ -73,6 +78,32 @@ def test_names_never_become_markup() -> None:
     assert r"\textbackslash{}input\{x\}" in latex
     assert r"50\% \$x\$ a\_b" in latex
     assert "<img" not in as_markdown(blocks)
+
+
+def test_pages_and_latex_align_columns_of_numbers_and_write_their_minus() -> None:
+    grid = Grid(
+        "c",
+        ("model", "task", "score", "points"),
+        (("a-1", "t-2", "0.5 ± 0.1", "-3.0"), ("b", "u", "- / 0.7", "-")),
+        "c",
+    )
+    page = as_html([Heading("Title", 1), Heading("Part"), grid])
+    assert '<th>model</th><th>task</th><th class="number">score</th><th class="number">points</th>' in page
+    assert (
+        '<th scope="row">a-1</th><td>t-2</td><td class="number">0.5 ± 0.1</td><td class="number">\N{MINUS SIGN}3.0</td>'
+        in page
+    )
+    assert '<a href="#part-1">Part</a>' in page
+    assert '<h2 id="part-1">Part</h2>' in page
+    assert r"\begin{tabular}{llrr}" in as_latex([grid])
+    assert r"a-1 & t-2 & 0.5 $\pm$ 0.1 & $-$3.0 \\" in as_latex([grid])
+
+
+def test_trainings_in_charts_are_told_apart_without_colour() -> None:
+    trainings = [(kind, encoder) for kind in ("alone", "with a", "with b") for encoder in ("one", "two", "three")]
+    styles = list(curves._styles(trainings))
+    assert len({(style["marker"], style["linestyle"]) for style in styles}) == len(trainings)
+    assert len({style["color"] for style in styles}) == 3
 
 
 def test_an_average_is_of_the_seeds_that_every_task_has() -> None:
@@ -110,22 +141,63 @@ def test_the_graph_tells_gains_from_losses_without_colour(tmp_path: Path) -> Non
     draw_graphs([Relations("demo", ("a", "b", "c"), edges)], tmp_path / "again.svg")
 
 
-def test_job_arrays_send_every_unit_once_and_encoders_first(tmp_path: Path) -> None:
-    path, study = spec.find("table3")
-    folder = StudyFolder(tmp_path / "runs with space", "table3")
+def test_job_arrays_send_every_unit_once(tmp_path: Path) -> None:
+    _, words, printed = sent("table3", tmp_path)
+    assert f"--array={','.join(map(str, range(1, 26)))}" in words
+    assert "--time=180" in words
+    runs = tmp_path / "runs with space"
+    assert f"--wrap=python3 -m mtscale.cli study run table3 --runs '{runs}' --unit $SLURM_ARRAY_TASK_ID" in words
+    assert printed == "rest: job 17\n"
+
+
+def test_job_arrays_pretrain_encoders_first(tmp_path: Path) -> None:
+    plan, words, printed = sent("sample-table4", tmp_path)
+    first = [str(number) for number, unit in enumerate(plan.units, 1) if unit.kind == "pretrain"]
+    rest = [str(number) for number, unit in enumerate(plan.units, 1) if unit.kind != "pretrain"]
+    assert len(first) == 2
+    assert [word for word in words if word.startswith("--array=")] == [
+        f"--array={','.join(one)}" for one in (first, rest)
+    ]
+    after = words.index("--dependency=afterok:17")
+    assert words.index(f"--array={','.join(first)}") < after < words.index(f"--array={','.join(rest)}")
+    assert printed == "first: job 17\nrest: job 17\n"
+
+
+def sent(name: str, tmp_path: Path) -> tuple[Plan, list[str], str]:
+    """The plan of a study, the words that its script gives to sbatch, and what it prints."""
+    path, study = spec.find(name)
+    folder = StudyFolder(tmp_path / "runs with space", name)
     plan = planning.make(study, path.parent, folder.runs)
     folder.save(plan, path.parent, {})
     seconds = {unit.name: 3600.0 for unit in plan.units}
     script = tmp_path / "jobs.sh"
-    script.write_text(job_arrays(plan, seconds, folder, "python3", ["table3", "--runs", str(folder.runs)]))
+    script.write_text(job_arrays(plan, seconds, folder, "python3", [name, "--runs", str(folder.runs)]))
     fake = tmp_path / "sbatch"
     fake.write_text('#!/bin/sh\nfor word; do echo "$word"; done >> "$SENT"; echo 17\n')
     fake.chmod(0o755)
-    sent = tmp_path / "sent"
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SENT": str(sent)}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SENT": str(tmp_path / "sent")}
     done = subprocess.run(["sh", str(script)], env=environment, capture_output=True, text=True, check=True)
-    words = sent.read_text().splitlines()
-    assert f"--array={','.join(map(str, range(1, 26)))}" in words
-    assert "--time=180" in words
-    assert f"--wrap=python3 -m mtscale.cli study run table3 --runs '{folder.runs}' --unit $SLURM_ARRAY_TASK_ID" in words
-    assert done.stdout == "rest: job 17\n"
+    return plan, (tmp_path / "sent").read_text().splitlines(), done.stdout
+
+
+@pytest.mark.slow
+def test_a_whole_report_has_every_part_and_keeps_the_protocols_apart(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, STUDY.replace('{ tagging = "minilm" }', '{ tagging = "minilm" }\naffinity_every = 5') + PAPER
+    )
+    plan, folder = finished_study.make(spec.load(file), tmp_path, tmp_path / "runs")
+    report.write(plan, folder, tmp_path / "out", tmp_path, None)
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    headings = [line.lstrip("# ").partition(":")[0] for line in text.splitlines() if line.startswith("#")]
+    parts = ["How to read the tables", "Table 1", "Findings of the data check"]
+    parts += ["Table 2", "Table beside", "Figure 2", "Affinities and gains"]
+    parts += ["Learning curves, protocol clean", "Learning curves, protocol paper", "Selection gaps", "Looks at test"]
+    assert headings[1:] == [*parts, "How to make it again", "Versions", "Encoders", "Runs"]
+    assert not [line for line in text.splitlines() if line.startswith("Not ")], "nothing is missing"
+    assert "2 comparisons: 2 gains, 0 losses, 0 unclear; conditional on these seeds." in text
+    clean, beside = (text.split(f"## {this}")[1].split("\n## ")[0] for this in ("Table 2", "Table beside"))
+    assert "optimistic" in beside
+    assert "optimistic" not in clean
+    again = tmp_path / "again"
+    report.write(plan, folder, again, tmp_path, None)
+    assert (again / "report.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()

@@ -166,7 +166,7 @@ async def test_which_differences_are_real(tmp_path: Path) -> None:
             assert row[3].startswith("+" if baseline == "weak" else "-")
             assert row[6:] == [verdict, "conditional on these seeds"]
         assert [row[-1] for row in cells(scores(screen))] == [f"B {verdict[0]}"] * 2 + ["-"]
-        assert "2 differences on dev. gain (loss): the adjusted interval" in text_of(pilot, "#said")
+        assert "2 differences on dev. Gain (loss): the adjusted interval" in text_of(pilot, "#said")
         assert not screen.query_one(ChartView).display
         # Another split is another question; the curves come back until it is asked, and it is refused.
         await pilot.press("v")

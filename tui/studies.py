@@ -78,7 +78,7 @@ def _read(folder: StudyFolder, known: Mapping[str, RunSummary]) -> StudySeen:
     except Exception as error:
         return StudySeen(folder.name, f"{folder.path}: cannot be read ({type(error).__name__})")
     try:
-        finished = Finished(plan.study.protocol, known.get)
+        finished = Finished(known.get)
         tables, gains = tuple(score_tables(plan, finished)), tuple(pair_gains(plan, finished))
     except MtscaleError as error:
         return StudySeen(folder.name, str(error), plan, units, left)

@@ -55,8 +55,9 @@ def heading(seen: StudySeen) -> str:
     title = plain(seen.plan.study.title) if seen.plan else ""
     lines.insert(0, f"study {plain(seen.name)}  {title}".rstrip())
     if seen.plan is not None:
-        chosen = names.chosen_on(seen.plan.study.protocol)
-        lines += [progress_text(seen), size_text(seen.plan) + (f" {names.OPTIMISTIC}" if chosen == "test" else "")]
+        lines += [progress_text(seen), size_text(seen.plan)]
+        if optimistic := [key for key in seen.plan.study.protocols if names.chosen_on(key) == "test"]:
+            lines[-1] += f" Protocol {optimistic[0]}: {names.OPTIMISTIC}."
     return "\n".join(lines)
 
 
@@ -69,7 +70,7 @@ def studies_table(studies: Sequence[StudySeen]) -> dict[str, list[Cell]]:
             Cell(plain(seen.name)),
             *(_count(state, counts[state]) for state in STATES),
             Cell(duration_text(seen.left) if seen.left else NOTHING),
-            Cell(study.protocol if study else NOTHING),
+            Cell(", ".join(study.protocols) if study else NOTHING),
             Cell(", ".join(map(str, study.seeds)) if study else NOTHING),
             Cell(plain(" ".join((seen.problem or (study.title if study else "")).split()))),
         ]

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Static, TabbedContent, TabPane
 
+from mtscale import names
 from mtscale.states import LIVE, State
 
 from .cells import plain
@@ -118,6 +119,8 @@ class StudyScreen(ReadingScreen):
         caption = (
             f"{table.key} ({place + 1} of {len(tables)})  {table.title}, on test: mean±sd over seeds, [seeds there]"
         )
+        if names.chosen_on(table.protocol) == "test":
+            caption += f"; {names.OPTIMISTIC}"
         self.query_one("#caption", Static).update(Text(plain(caption)))
         self.query_one("#score-table", LiveTable).show(*score_table(table))
 

@@ -44,10 +44,11 @@ def membership(
         DataError: the listed dev documents are not all there, or there are too few documents to cut.
     """
     cut = _cut(task, split, paths, documents)
-    if split != "train" or task.train_documents is None:
+    trained_on = ("train", "dev") if task.trains_on_dev else ("train",)
+    if split not in trained_on or task.train_documents is None:
         return cut
-    train = {document for document in documents() if cut is None or cut(document)}
-    drawn = sorted(train, key=lambda document: _draw(task, document))[: task.train_documents]
+    whole = {document for document in documents() if cut is None or cut(document)}
+    drawn = sorted(whole, key=lambda document: _draw(task, document))[: task.train_documents]
     return frozenset(drawn).__contains__
 
 

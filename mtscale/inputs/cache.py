@@ -181,6 +181,7 @@ def _key(
                 obtain="",
                 loss_weight=1.0,
                 cap=None,
+                trains_on_dev=split == "dev" and task.trains_on_dev,
             )
         ),
         split,

@@ -219,18 +219,27 @@ def compare(baseline: Sample, other: Sample, *, draws: int = RANDOMIZATIONS, see
 def randomization_p(baseline: Additive, other: Additive, *, draws: int = RANDOMIZATIONS, seed: int = 0) -> float:
     """Two-sided p-value of approximate randomization (Noreen 1989): whole clusters swapped, jointly for all seeds.
 
-    The part of the draws whose difference is at least as large as the one observed, which counts as a draw itself.
+    The part of the draws whose difference is larger than the one observed, which counts as a draw itself, and half of
+    those that tie with it (the mid-p value, Lancaster 1961): a score of few examples takes few values. Few clusters are
+    swapped in every way there is.
     """
     one, two = baseline.statistics.sum(axis=1), other.statistics.sum(axis=1)
     gain = other.statistics - baseline.statistics
     score = baseline.measure.score
     observed = abs(float((score(two) - score(one)).mean()))
-    reached = 1
-    for swapped in _coins(draws, baseline.clusters, seed):
+    if observed <= _ROUNDING:
+        return 1.0
+    # Swapping all is the mirror of swapping none, so the last cluster can stay.
+    is_exact = 2 ** (baseline.clusters - 1) <= draws
+    swaps = _every_swap(baseline.clusters) if is_exact else _coins(draws, baseline.clusters, seed)
+    count, larger, tied = (0, 0, 0) if is_exact else (1, 0, 1)
+    for swapped in swaps:
         moved = np.tensordot(swapped, gain, axes=(1, 1))
-        found = (score(two - moved) - score(one + moved)).mean(axis=-1)
-        reached += int((np.abs(found) >= observed - _ROUNDING).sum())
-    return reached / (draws + 1)
+        found = np.abs((score(two - moved) - score(one + moved)).mean(axis=-1)) - observed
+        count += len(swapped)
+        larger += int((found > _ROUNDING).sum())
+        tied += int((np.abs(found) <= _ROUNDING).sum())
+    return (larger + (tied + 1) / 2) / count
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -297,6 +306,14 @@ def _coins(draws: int, clusters: int, seed: int) -> Iterator[Array]:
     rows = max(1, _CELLS_AT_ONCE // clusters)
     for start in range(0, draws, rows):
         yield generator.integers(0, 2, (min(rows, draws - start), clusters)).astype(np.float64)
+
+
+def _every_swap(clusters: int) -> Iterator[Array]:
+    """All ways to swap clusters but the last, the first of them none, in parts that fit in memory."""
+    rows = max(1, _CELLS_AT_ONCE // clusters)
+    for start in range(0, 2 ** (clusters - 1), rows):
+        numbers = np.arange(start, min(start + rows, 2 ** (clusters - 1)))
+        yield (numbers[:, None] >> np.arange(clusters) & 1).astype(np.float64)
 
 
 def _standardized(values: Array) -> Array:

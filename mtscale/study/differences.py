@@ -21,7 +21,7 @@ from mtscale.study.samples import Scored, TestSet
 Verdict = Literal["gain", "loss", "unclear"]
 
 RULE = (
-    f"gain (loss): the adjusted interval, of at least {FEW_CLUSTERS} clusters, lies above (below) 0; else unclear. "
+    f"Gain (loss): the adjusted interval, of at least {FEW_CLUSTERS} clusters, lies above (below) 0; else unclear. "
     f"Adjusted intervals hold together, all those of the family, with {1 - ALPHA:.0%}: each misses with {ALPHA:g} / "
     "their number. p by approximate randomization, adjusted by Holm"
 )

@@ -19,7 +19,8 @@ from mtscale import ds_config, names
 from mtscale.ds_config import JsonObject, Machine
 from mtscale.errors import ConfigError, MtscaleError
 from mtscale.model.encoder import load_tokenizer, locate
-from mtscale.recipe import Recipe, StageName
+from mtscale.recipe import Protocol, Recipe, StageName
+from mtscale.recipe_tasks import TaskTable
 from mtscale.study import plan as planning
 from mtscale.study.plan import Plan, Size, Unit
 from mtscale.study.spec import EncoderSource, Study
@@ -34,8 +35,8 @@ RUN_SECONDS = 4.0
 BYTES_OF_WEIGHT = 4
 BYTES_OF_STATE = 16
 KEPT_STATES = 2
-# A budget is met with fewer documents first, down to a tenth of them, and only then with fewer epochs.
-SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.17, 0.1)
+# Of its documents, a budget leaves the largest task this share at least, as many as fit to within the other.
+LEAST_SHARE, STEP_SHARE = 0.1, 0.02
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Estimator:
     ) -> None:
         self._study, self._folder, self._runs = study, folder, runs
         self._data_root, self._machine, self._config = data_root, machine, config
-        self._splits: dict[str, Splits] = {}
-        self._documents: dict[str, int] = {}
+        self._splits: dict[tuple[str, Protocol], Splits] = {}
+        self._documents: dict[str, tuple[int, int]] = {}
         self._pretraining: dict[str, float] = {}
         self._shapes: dict[str, tuple[PretrainedConfig, duration.Size]] = {}
 
@@ -64,40 +65,52 @@ class Estimator:
         """The plan of a size, and what it takes."""
         made = planning.make(self._study, self._folder, self._runs, size)
         seconds = {unit.name: self._seconds(unit) for unit in made.units}
-        # Workers on one CPU share what one alone would have; GPUs add up.
-        at_once = workers if self._machine.accelerator == "cuda" else 1
+        # GPUs add up. Workers of one thread each share the cores, but without what one of several threads loses.
+        shared = 1.0 if workers == 1 else 1 / duration.SCALING
+        at_once = workers if self._machine.accelerator == "cuda" else shared
         total = sum(seconds.values()) / at_once + duration.START_SECONDS
         return made, Estimate(seconds, total, sum(map(self._disk, made.units)) + workers * self._state(made))
 
     def fit(self, budget_seconds: float, workers: int) -> tuple[Plan, Estimate]:
-        """The largest of the sizes that fits the budget.
+        """The largest of the sizes that fits the budget: fewer documents, down to a share, and only then fewer epochs.
 
         Raises:
             ConfigError: not even the smallest one does.
         """
-        plan, estimate = self.plan(Size(), workers)
-        for size in self._sizes(plan):
-            if estimate.total <= budget_seconds:
-                return plan, estimate
-            plan, estimate = self.plan(size, workers)
+        whole, estimate = self.plan(Size(), workers)
         if estimate.total <= budget_seconds:
-            return plan, estimate
+            return whole, estimate
+        most = max((train for train, _ in self._documents.values()), default=1)
+        for refine, finetune in _fewer_epochs(*_epochs(whole)):
+            found = self._most_documents(refine, finetune, most, budget_seconds, workers)
+            if found is not None:
+                return found
         raise ConfigError(
             f"study {self._study.name}: at its smallest (one epoch, a tenth of the documents) it is estimated at "
-            f"{estimate.total / 60:.0f} minutes, more than the {budget_seconds / 60:.0f} allowed: take fewer "
-            "seeds or parts"
+            f"{self.plan(Size(1, 1, ceil(LEAST_SHARE * most)), workers)[1].total / 60:.0f} minutes, more than the "
+            f"{budget_seconds / 60:.0f} allowed: take fewer seeds or parts"
         )
 
-    def _sizes(self, whole: Plan) -> Iterator[Size]:
-        """Smaller and smaller ones."""
-        refine, finetune = _epochs(whole)
-        most = max(self._documents.values(), default=0)
-        while True:
-            for share in SHARES:
-                yield Size(refine, finetune, None if share == 1.0 else ceil(share * most))
-            if refine == 1 and finetune in (1, None):
-                return
-            refine, finetune = ceil(refine / 2), None if finetune is None else ceil(finetune / 2)
+    def _most_documents(
+        self, refine: int, finetune: int | None, most: int, budget_seconds: float, workers: int
+    ) -> tuple[Plan, Estimate] | None:
+        """With so many epochs, all documents or as many as fit the budget; None if not even the least share does."""
+
+        def fitting(documents: int | None) -> tuple[Plan, Estimate] | None:
+            plan, estimate = self.plan(Size(refine, finetune, documents), workers)
+            return (plan, estimate) if estimate.total <= budget_seconds else None
+
+        if (all_of_them := fitting(None)) is not None:
+            return all_of_them
+        fits, too_many = ceil(LEAST_SHARE * most), most
+        best = fitting(fits)
+        while best is not None and too_many - fits > max(1, STEP_SHARE * most):
+            between = (fits + too_many) // 2
+            if (found := fitting(between)) is None:
+                too_many = between
+            else:
+                fits, best = between, found
+        return best
 
     def _seconds(self, unit: Unit) -> float:
         if unit.kind == "pretrain":
@@ -109,7 +122,7 @@ class Estimator:
 
     def _stage_seconds(self, recipe: Recipe, stage: StageName, tasks: tuple[str, ...], splits: Splits) -> float:
         settings = recipe.settings(stage)
-        shares = {table.name: self._share(table.name, table.train_documents) for table in recipe.tasks}
+        shares = {table.name: self._share(table, recipe.protocol) for table in recipe.tasks}
         counts = {task: ceil(len(splits[task]["train"].rows) * shares[task] / settings.batch_size) for task in tasks}
         work = duration.work_of(
             counts, settings.epochs, settings.batch_size, splits, chosen_on=names.chosen_on(recipe.protocol)
@@ -122,11 +135,19 @@ class Estimator:
             world_size=1,
             machine=self._machine,
         )
-        seconds = duration.seconds(work, config, size, resolved.precision, self._machine.accelerator, ranks=1)
+        device = self._machine.accelerator
+        seconds = duration.seconds(work, config, size, resolved.precision, device, ranks=1)
+        sampled = duration.affinity_work(work, settings.affinity_every, len(tasks), settings.batch_size)
+        # Affinities are computed in float32, whatever the precision.
+        seconds += duration.seconds_on_pieces(sampled, config, size, "fp32", device, ranks=1)
         return seconds - duration.START_SECONDS + RUN_SECONDS
 
-    def _share(self, task: str, documents: int | None) -> float:
-        return 1.0 if documents is None else min(1.0, documents / self._documents[task])
+    def _share(self, table: TaskTable, protocol: Protocol) -> float:
+        """The part of the documents that are trained on; protocol ``paper`` trains on dev too, with the same limit."""
+        train, dev = self._documents[table.name]
+        whole = (train, dev) if protocol == "paper" else (train,)
+        limit = table.train_documents
+        return 1.0 if limit is None else sum(min(limit, count) for count in whole) / sum(whole)
 
     def _encoder(self, recipe: Recipe) -> str:
         """The encoder of a recipe, or, while it is not made yet, the one it will be made from."""
@@ -141,15 +162,16 @@ class Estimator:
 
     def _encoded(self, recipe: Recipe) -> Splits:
         encoder = self._encoder(recipe)
-        known = self._splits.setdefault(encoder, {})
+        known = self._splits.setdefault((encoder, recipe.protocol), {})
         wanted = [self._whole(table.name) for table in recipe.tasks if table.name not in known]
         if wanted:
             whole = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"name": encoder})})
             found = encode_tasks(whole, wanted, self._data_root, load_tokenizer(encoder))
-            self._splits[encoder] = {**known, **found}
+            self._splits[encoder, recipe.protocol] = {**known, **found}
             for name, splits in found.items():
-                self._documents[name] = len(set(splits["train"].rows["document"]))
-        return self._splits[encoder]
+                train, dev = (len(set(splits[split].rows["document"])) for split in ("train", "dev"))
+                self._documents[name] = (train - dev if recipe.protocol == "paper" else train), dev
+        return self._splits[encoder, recipe.protocol]
 
     def _whole(self, name: str) -> Task:
         table = next(table for table in self._study.tasks if table.name == name)
@@ -191,3 +213,11 @@ def _epochs(plan: Plan) -> tuple[int, int | None]:
     refine = max((recipe.refine.epochs for recipe in recipes), default=1)
     finetune = [recipe.finetune.epochs for recipe in recipes if "finetune" in recipe.stages]
     return refine, max(finetune) if finetune else None
+
+
+def _fewer_epochs(refine: int, finetune: int | None) -> Iterator[tuple[int, int | None]]:
+    """All, then half of them and so on, down to one."""
+    yield refine, finetune
+    while refine > 1 or (finetune or 1) > 1:
+        refine, finetune = ceil(refine / 2), None if finetune is None else ceil(finetune / 2)
+        yield refine, finetune

@@ -6,7 +6,7 @@ the same folder share what they have in common, and a changed study never takes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from mtscale import recipe, recipe_errors
 from mtscale.errors import ConfigError
-from mtscale.recipe import Recipe
+from mtscale.recipe import Protocol, Recipe
 from mtscale.study.spec import EncoderSource, Row, Study
 
 UnitKind = Literal["pretrain", "single", "refined", "pair"]
@@ -64,10 +64,15 @@ class Unit:
 
 @dataclass(frozen=True)
 class Cell:
-    """A place in a table: the runs of all seeds that give its scores, by seed."""
+    """A place in a table: the runs of all seeds that give its scores, by seed.
+
+    ``clean`` are the runs of the same model under protocol ``clean``, for a cell of another protocol, where the study
+    has them.
+    """
 
     task: str
     runs: Mapping[int, str]
+    clean: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,13 @@ class _Wanted:
     called: str
     encoder: str
     tasks: tuple[str, ...]
+    protocol: Protocol
     finetune: bool = False
+    affinities: bool = False
+
+
+# What makes two trainings one: protocol, encoder, tasks.
+_Key = tuple[Protocol, str, frozenset[str]]
 
 
 class _Planner:
@@ -117,13 +128,15 @@ class _Planner:
 
     def __init__(self, study: Study, folder: Path, runs: Path, size: Size) -> None:
         self._study, self._folder, self._runs, self._size = study, folder, runs, size
-        self._wanted: dict[tuple[str, frozenset[str]], _Wanted] = {}
-        self._units: dict[tuple[str, frozenset[str], int], Unit] = {}
+        self._wanted: dict[_Key, _Wanted] = {}
+        self._units: dict[tuple[_Key, int], Unit] = {}
 
     def plan(self) -> Plan:
         """Everything."""
-        for _, row, domain in self._rows():
-            self._want_row(row, domain)
+        for table, row, domain in self._rows():
+            self._want_row(row, domain, self._study.protocol_of(table))
+        for domain, encoder in self._sampled():
+            self._want("refined", domain, encoder, self._study.tasks_of(domain)).affinities = True
         for _, encoder, pair in self._pairs():
             self._want("pair", "+".join(pair), encoder, pair)
             for task in pair:
@@ -131,7 +144,7 @@ class _Planner:
         pretraining = self._pretrain()
         for key, wanted in self._wanted.items():
             for seed in self._study.seeds:
-                self._units[(*key, seed)] = self._unit(wanted, seed, pretraining)
+                self._units[key, seed] = self._unit(wanted, seed, pretraining)
         units = (*pretraining.values(), *self._units.values())
         return Plan(self._study, self._size, units, self._cells(), tuple(self._edges()))
 
@@ -159,21 +172,28 @@ class _Planner:
                 if frozenset(pair) not in seen:
                     yield "across", encoder, pair
 
-    def _want_row(self, row: Row, domain: str) -> None:
+    def _sampled(self) -> Iterator[tuple[str, str]]:
+        """Domain and encoder of the models whose affinities are set against the figure."""
+        figure = self._study.figure
+        if figure is not None and figure.affinity_every is not None:
+            yield from figure.encoders.items()
+
+    def _want_row(self, row: Row, domain: str, protocol: Protocol) -> None:
         if row.model == "single":
             for task in self._study.tasks_of(domain):
-                self._want("single", task, row.encoder, (task,))
+                self._want("single", task, row.encoder, (task,), protocol)
             return
         together = row.trained_on or domain
-        tasks = self._study.tasks_of(together)
-        self._want("refined", together, row.encoder, tasks, finetune=row.model == "finetuned")
+        wanted = self._want("refined", together, row.encoder, self._study.tasks_of(together), protocol)
+        wanted.finetune = wanted.finetune or row.model == "finetuned"
 
     def _want(
-        self, kind: UnitKind, called: str, encoder: str, tasks: tuple[str, ...], *, finetune: bool = False
-    ) -> None:
+        self, kind: UnitKind, called: str, encoder: str, tasks: tuple[str, ...], protocol: Protocol | None = None
+    ) -> _Wanted:
+        protocol = protocol or self._study.protocol
         # A pair that is a whole domain, or a domain of one task, is the same training under another name.
-        wanted = self._wanted.setdefault((encoder, frozenset(tasks)), _Wanted(kind, called, encoder, tasks))
-        wanted.finetune = wanted.finetune or finetune
+        key = protocol, encoder, frozenset(tasks)
+        return self._wanted.setdefault(key, _Wanted(kind, called, encoder, tasks, protocol))
 
     def _pretrain(self) -> dict[str, Unit]:
         """The units that make encoders, by encoder."""
@@ -199,22 +219,32 @@ class _Planner:
             before = pretraining[wanted.encoder].name
             encoder, needs = str(encoder_folder(self._runs / before)), (before,)
         made = self._recipe(wanted, encoder)
-        name = f"{wanted.kind}-{wanted.called}-{wanted.encoder}-{made.hash()[:8]}-seed{seed}"
+        called = [
+            wanted.kind,
+            wanted.called,
+            wanted.encoder,
+            *([] if wanted.protocol == "clean" else [wanted.protocol]),
+        ]
+        name = "-".join([*called, made.hash()[:8], f"seed{seed}"])
         return Unit(name, wanted.kind, wanted.encoder, wanted.tasks, seed, made, self._folder.resolve(), needs)
 
     def _recipe(self, wanted: _Wanted, encoder: str) -> Recipe:
         settings, size = self._study.settings, self._size
+        refine = settings.refine | ({"epochs": size.epochs} if size.epochs else {})
+        if wanted.affinities:
+            assert self._study.figure is not None
+            refine["affinity_every"] = self._study.figure.affinity_every
         content: dict[str, Any] = {
             "name": f"{wanted.kind}-{wanted.called}".replace("+", "-")[:80],
             "stages": ["refine", "finetune"] if wanted.finetune else ["refine"],
-            "protocol": self._study.protocol,
+            "protocol": wanted.protocol,
             "encoder": {**settings.encoder, "name": encoder},
-            "refine": settings.refine | ({"epochs": size.epochs} if size.epochs else {}),
+            "refine": refine,
             "tasks": [self._task(name) for name in wanted.tasks],
         }
         if wanted.finetune:
             content["finetune"] = settings.finetune | ({"epochs": size.finetune_epochs} if size.finetune_epochs else {})
-        if settings.paper:
+        if settings.paper and wanted.protocol == "paper":
             content["paper"] = settings.paper
         try:
             return Recipe.model_validate(content)
@@ -233,38 +263,33 @@ class _Planner:
             content["train_documents"] = min(given, self._size.documents)
         return content
 
-    def _by_seed(self, encoder: str, tasks: Sequence[str], task: str, *, finetuned: bool = False) -> dict[int, str]:
-        key = encoder, frozenset(tasks)
-        return {seed: self._units[(*key, seed)].run_of(task, finetuned=finetuned) for seed in self._study.seeds}
+    def _by_seed(self, key: _Key, task: str, *, finetuned: bool = False) -> dict[int, str]:
+        return {seed: self._units[key, seed].run_of(task, finetuned=finetuned) for seed in self._study.seeds}
 
     def _cells(self) -> dict[str, dict[str, dict[str, Cell]]]:
         found: dict[str, dict[str, dict[str, Cell]]] = {key: {} for key in self._study.tables}
         for key, row, domain in self._rows():
-            together = self._study.tasks_of(row.trained_on or domain)
             found[key][row.label] = {
-                task: Cell(
-                    task,
-                    self._by_seed(
-                        row.encoder,
-                        (task,) if row.model == "single" else together,
-                        task,
-                        finetuned=row.model == "finetuned",
-                    ),
-                )
+                task: self._cell(task, row, domain, self._study.protocol_of(key))
                 for task in self._study.tasks_of(domain)
             }
         return found
 
+    def _cell(self, task: str, row: Row, domain: str, protocol: Protocol) -> Cell:
+        tasks = frozenset((task,) if row.model == "single" else self._study.tasks_of(row.trained_on or domain))
+        finetuned = row.model == "finetuned"
+        clean: dict[int, str] = {}
+        if protocol != "clean":
+            wanted = self._wanted.get(("clean", row.encoder, tasks))
+            if wanted is not None and (wanted.finetune or not finetuned):
+                clean = self._by_seed(("clean", row.encoder, tasks), task, finetuned=finetuned)
+        return Cell(task, self._by_seed((protocol, row.encoder, tasks), task, finetuned=finetuned), clean)
+
     def _edges(self) -> Iterator[Edge]:
         for domain, encoder, pair in self._pairs():
             for source, target in (pair, pair[::-1]):
-                yield Edge(
-                    domain,
-                    source,
-                    target,
-                    self._by_seed(encoder, pair, target),
-                    self._by_seed(encoder, (target,), target),
-                )
+                both, one = ((self._study.protocol, encoder, frozenset(tasks)) for tasks in (pair, (target,)))
+                yield Edge(domain, source, target, self._by_seed(both, target), self._by_seed(one, target))
 
 
 def encoder_folder(run: Path) -> Path:
@@ -280,7 +305,20 @@ def size_text(plan: Plan) -> str:
     finetune = sorted({recipe.finetune.epochs for recipe in recipes if "finetune" in recipe.stages})
     epochs = f"{_listed(refine)} epochs of refine" + (f", {_listed(finetune)} of finetune" if finetune else "")
     used = "all training documents" if documents is None else f"at most {documents:,} training documents of each task"
-    return f"Protocol {study.protocol}, seeds {_listed(study.seeds)}; {epochs}; {used}; dev and test whole."
+    return f"{_protocols(study)}, seeds {_listed(study.seeds)}; {epochs}; {used}; {_whole(plan)} whole."
+
+
+def _protocols(study: Study) -> str:
+    others = [key for key in study.tables if study.protocol_of(key) != study.protocol]
+    beside = f" ({study.protocol_of(others[0])} in table {', '.join(others)})" if others else ""
+    return f"Protocol {study.protocol}{beside}"
+
+
+def _whole(plan: Plan) -> str:
+    """The splits that a limit of documents leaves alone: under protocol ``paper`` dev is trained on."""
+    if plan.size.documents is None or "paper" not in plan.study.protocols:
+        return "dev and test"
+    return "test" if plan.study.protocols == ("paper",) else "test, and dev where it chooses,"
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -5,9 +5,10 @@ What is not finished is left out and said so; the report of a study that is half
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,12 @@ from mtscale import names
 from mtscale.corpora.example import SPLITS
 from mtscale.corpora.stats import PAPER_TABLE_1, UNITS, split_stats
 from mtscale.errors import ConfigError, MtscaleError
-from mtscale.runs import RunDirectory, is_finished
-from mtscale.study import curves, figure, provenance, text
+from mtscale.metrics.significance import CONDITIONAL, FEW_SEEDS
+from mtscale.study import affinities, beside_paper, curves, data_check, figure, optimism, provenance, text
 from mtscale.study.differences import RULE
 from mtscale.study.document import Block, Grid, Heading, Paragraph, Picture, as_html, as_latex, as_markdown
 from mtscale.study.gains import Gains
 from mtscale.study.plan import Plan, size_text
-from mtscale.study.selection_gap import selection_gap
 from mtscale.study.spec import CORPORA, FIGURE
 from mtscale.study.store import StudyFolder
 from mtscale.study.tables import Finished, ScoreTable, in_folder, score_tables
@@ -38,9 +38,7 @@ class _Place:
     data_root: Path | None
 
 
-def write(
-    plan: Plan, folder: StudyFolder, out: Path, study_folder: Path, data_root: Path | None, commands: Sequence[str]
-) -> list[Path]:
+def write(plan: Plan, folder: StudyFolder, out: Path, study_folder: Path, data_root: Path | None) -> list[Path]:
     """Write ``report.html`` (which holds its pictures), ``report.md``, ``tables.tex`` and the pictures; their paths.
 
     Raises:
@@ -51,7 +49,7 @@ def write(
         # Built aside, so that a failure leaves the report before it.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".report-") as aside:
             place = _Place(plan, folder, Path(aside), study_folder, data_root)
-            blocks = list(_blocks(place, commands))
+            blocks = list(_blocks(place))
             (place.out / "report.html").write_text(as_html(blocks), encoding="utf-8")
             (place.out / "report.md").write_text(as_markdown(blocks), encoding="utf-8")
             grids = [block for block in blocks if isinstance(block, Grid) and block.label]
@@ -65,33 +63,38 @@ def write(
     return [out / name for name in made]
 
 
-def _blocks(place: _Place, commands: Sequence[str]) -> Iterator[Block]:
-    plan = place.plan
+def _blocks(place: _Place) -> Iterator[Block]:
+    plan, runs = place.plan, place.folder.runs
     yield Heading(plan.study.title or plan.study.name, 1)
     yield from _summary(place)
+    yield from _reading(plan)
     yield from _corpora(place)
-    gains = Gains(plan, place.folder.runs, place.data_root)
-    for table in score_tables(plan, Finished(plan.study.protocol, in_folder(place.folder.runs))):
-        yield from _table(table, gains, plan.study.protocol)
+    yield from data_check.blocks(plan, runs, place.study_folder, place.data_root)
+    finished = Finished(in_folder(runs))
+    gains = Gains(plan, runs, place.data_root)
+    for table in score_tables(plan, finished):
+        yield from _table(place, table, gains)
     if plan.edges:
         yield from _figure(place, gains)
-    yield from curves.blocks(plan, place.folder.runs, place.out)
-    if names.chosen_on(plan.study.protocol) == "test":
-        yield from _selection_gaps(place)
-    yield from provenance.blocks(plan, place.folder, commands)
+    yield from curves.blocks(plan, runs, place.out)
+    yield from optimism.blocks(plan, runs, finished)
+    yield from provenance.blocks(plan, place.folder)
 
 
 def _summary(place: _Place) -> Iterator[Block]:
     plan, folder = place.plan, place.folder
     states = [folder.state_of(unit) for unit in plan.units]
     done = states.count("finished")
+    if plan.study.scope:
+        yield Paragraph(" ".join(plan.study.scope.split()))
     yield Paragraph(
         f"{done} of {len(states)} units are finished"
         + ("." if done == len(states) else "; what is not stands as a dash, and its comparisons are left out.")
     )
     yield Paragraph(size_text(plan))
-    if names.chosen_on(plan.study.protocol) == "test":
-        yield Paragraph(f"Protocol {plan.study.protocol}, {names.OPTIMISTIC}: every score below is too high.")
+    for protocol in plan.study.protocols:
+        if names.chosen_on(protocol) == "test":
+            yield Paragraph(f"Protocol {protocol} is {names.OPTIMISTIC}. Its scores are too high.")
     outcomes = folder.outcomes()
     broken = [
         (unit.name, outcomes[unit.name].message.splitlines()[0] if unit.name in outcomes else "")
@@ -99,13 +102,35 @@ def _summary(place: _Place) -> Iterator[Block]:
         if state == "failed"
     ]
     if broken:
-        yield Grid("Units that failed", ("unit", "why"), tuple(broken))
+        yield Grid("Units that failed", ("unit", "why"), tuple(broken), words=True)
+
+
+def _reading(plan: Plan) -> Iterator[Block]:
+    """What is true of every table, said once."""
+    yield Heading("How to read the tables")
+    seeds = f"mean ± standard deviation over {len(plan.study.seeds)} seeds" if len(plan.study.seeds) > 1 else "one seed"
+    yield Paragraph(
+        f"Scores are of test, from 0 to 1: {seeds}. The floor is what a constant or a dictionary of the training text "
+        f"reaches; {text.AT_FLOOR} marks a score that is not above it. Gains are differences in points of 100."
+    )
+    yield Paragraph(f"{RULE}.")
+    if len(plan.study.seeds) < FEW_SEEDS:
+        yield Paragraph(
+            f"With fewer than {FEW_SEEDS} seeds all this is {CONDITIONAL}: intervals and p-values speak of other "
+            "documents, not of other seeds."
+        )
+
+
+def _called(key: str) -> str:
+    """What a heading calls a part: ``Table 2`` for ``table2``, and by its key what a study calls otherwise."""
+    numbered = re.fullmatch(r"(table|figure)(\d+)", key)
+    return f"{numbered[1].capitalize()} {numbered[2]}" if numbered else f"Table {key}"
 
 
 def _corpora(place: _Place) -> Iterator[Block]:
     """Table 1: what is in each split, in the units of the paper."""
     study = place.plan.study
-    yield Heading(f"{CORPORA}: {study.corpora}")
+    yield Heading(f"{_called(CORPORA)}: {study.corpora}")
     rows = []
     for one in study.tasks:
         task = one.resolve(place.data_root, place.study_folder)
@@ -115,15 +140,20 @@ def _corpora(place: _Place) -> Iterator[Block]:
             yield Paragraph(f"Not counted: {error}.")
             counts = ["-"] * len(SPLITS)
         paper = " / ".join(f"{count:,}" for count in PAPER_TABLE_1.get(task.name, ()))
-        rows.append((task.name, task.kind.value, task.metric, task.domain, UNITS[task.kind], *counts, paper or "-"))
-    header = ("task", "kind", "metric", "domain", "counted", *SPLITS, "paper: train / dev / test")
-    yield Grid("The whole corpora; how much of train was used is said above", header, tuple(rows), CORPORA)
+        rows.append(
+            (task.name, task.kind.value, task.metric, task.domain, UNITS[task.kind], *counts, paper or text.MISSING)
+        )
+    header = ["task", "kind", "metric", "domain", "counted", *SPLITS, "paper: train / dev / test"]
+    if not any(task.name in PAPER_TABLE_1 for task in study.tasks):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    yield Grid(f"{study.corpora}: all that is in them", tuple(header), tuple(rows), CORPORA)
+    yield Paragraph("How much of train was used is said above.")
 
 
-def _table(table: ScoreTable, gains: Gains, protocol: str) -> Iterator[Block]:
-    yield Heading(f"{table.key}: {table.title}")
-    yield text.scores(table, protocol)
-    yield from text.paper_scores(table)
+def _table(place: _Place, table: ScoreTable, gains: Gains) -> Iterator[Block]:
+    yield Heading(f"{_called(table.key)}: {table.title}")
+    yield text.scores(table)
+    yield from beside_paper.blocks(place.plan, table, place.folder.runs)
     try:
         found = gains.of_table(table)
     except MtscaleError as error:
@@ -131,14 +161,13 @@ def _table(table: ScoreTable, gains: Gains, protocol: str) -> Iterator[Block]:
         return
     if found and found.gains:
         yield text.gains(table, found)
-        yield Paragraph(RULE + ".")
-        yield from (Paragraph(label) for label in text.labels(found.gains.values()))
+        yield Paragraph(text.verdicts(found.gains.values()))
 
 
 def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
     study = place.plan.study
     assert study.figure is not None
-    yield Heading(f"{FIGURE}: {study.figure.title}")
+    yield Heading(f"{_called(FIGURE)}: {study.figure.title}")
     try:
         groups = gains.relations()
     except MtscaleError as error:
@@ -151,30 +180,6 @@ def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
     yield Paragraph(figure.RULE)
     for group in groups:
         yield text.matrix(group)
-    yield Paragraph(RULE + ".")
     known = [gain for group in groups for gain in group.gains.values() if gain is not None]
-    yield from (Paragraph(label) for label in text.labels(known))
-
-
-def _selection_gaps(place: _Place) -> Iterator[Block]:
-    """What choosing the epoch on test adds, within the runs of protocol ``paper``."""
-    rows = []
-    for unit in place.plan.units:
-        for name in unit.runs:
-            if unit.kind != "pretrain" and is_finished(place.folder.runs / name):
-                for gap in selection_gap(RunDirectory(place.folder.runs / name)):
-                    rows.append(
-                        (
-                            name,
-                            gap.task,
-                            f"{gap.best:.4f} (epoch {gap.best_epoch})",
-                            f"{gap.final:.4f} (epoch {gap.final_epoch})",
-                            f"{100 * gap.gap:+.2f}",
-                        )
-                    )
-    yield Heading("Selection gaps")
-    yield Paragraph(
-        "The best test epoch less the final one of the same run: what choosing on test adds to the score. The rest of "
-        "the distance to protocol clean comes of the data (train and dev) and the procedure."
-    )
-    yield Grid("Selection gaps, in points", ("run", "task", "best on test", "final", "gap"), tuple(rows))
+    yield Paragraph(text.verdicts(known))
+    yield from affinities.blocks(place.plan, place.folder.runs, groups)

@@ -25,6 +25,7 @@ from mtscale.names import TASK_NAME
 from mtscale.recipe import Protocol
 from mtscale.recipe_sections import Section
 from mtscale.recipe_tasks import TaskTable
+from mtscale.study.paper_numbers import paper_numbers
 
 STUDIES = Path(__file__).parents[1] / "studies"
 EVERY = "all"
@@ -45,6 +46,17 @@ class Row(Section):
     )
     encoder: str = Field(description="one of [encoders]")
     trained_on: str | None = Field(None, description="the domain trained on together; default: the table's")
+    paper: str | None = Field(None, description="the model of the paper's table to show beside it; default: its label")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_protocol(cls, content: object) -> object:
+        if isinstance(content, dict) and "protocol" in content:
+            raise ValueError(
+                "a table has one protocol, which stands beside its title: scores chosen on test do not compare with "
+                "others; put this row into a table of its own"
+            )
+        return content
 
 
 class Table(Section):
@@ -52,11 +64,12 @@ class Table(Section):
 
     title: str
     tasks: str = Field(EVERY, description="a domain, or 'all'")
+    protocol: Protocol | None = Field(None, description="of all its rows; default: the study's")
     rows: tuple[Row, ...] = Field(strict=False, min_length=1)
     baseline: str | None = Field(None, description="the label of the row that the others are compared with")
     turned: bool = Field(False, description="tasks as rows and models as columns, as Table 6 is printed")
     paper: int | None = Field(
-        None, ge=2, le=6, description="the paper's table to show beside it; labels are its models"
+        None, ge=2, le=6, description="the paper's table to show beside it, for rows whose label or paper is its model"
     )
 
     @model_validator(mode="after")
@@ -66,6 +79,11 @@ class Table(Section):
             raise ValueError("labels of rows must differ from each other")
         if self.baseline is not None and self.baseline not in labels:
             raise ValueError(f"baseline: no row {self.baseline!r}{recipe_errors.nearest(self.baseline, labels)}")
+        models = paper_numbers().tables[self.paper].models if self.paper else ()
+        for row in self.rows:
+            if row.paper is not None and row.paper not in models:
+                hint = recipe_errors.nearest(row.paper, models)
+                raise ValueError(f"row {row.label!r}: no model {row.paper!r} in Table {self.paper} of the paper{hint}")
         return self
 
 
@@ -75,6 +93,12 @@ class Figure(Section):
     title: str = "Pairwise multi-task learning"
     encoders: dict[str, str] = Field(description="the encoder of each domain's pairs, {domain = encoder}")
     across: bool = Field(False, description="pairs of tasks of different domains too, from the first encoder")
+    affinity_every: int | None = Field(
+        None,
+        ge=1,
+        description="sample the tasks' affinities after so many steps each, in one refined model of each domain's "
+        "tasks, and set them against what the pairs gain",
+    )
 
 
 class EncoderSource(Section):
@@ -97,8 +121,14 @@ class Study(Section):
 
     name: Name = Field(description="the folder of the study under runs/studies")
     title: str = ""
-    protocol: Protocol = Field("clean", description="one for all runs: the two are never mixed in a table")
+    scope: str = Field("", description="what the study shows and what it does not, for its report to say")
+    protocol: Protocol = Field(
+        "clean", description="of the figure, and of all tables that name none: the two are never mixed in a table"
+    )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((1, 2, 3), strict=False, min_length=1)
+    one_seed: bool = Field(
+        False, description="compare models of one seed each, though nothing then says what another seed would give"
+    )
     budget_minutes: float | None = Field(
         None, gt=0, description="training documents, then epochs, are reduced until the estimated time fits"
     )
@@ -126,6 +156,8 @@ class Study(Section):
         for key in (CORPORA, FIGURE):
             if key in self.tables:
                 raise ValueError(f"tables.{key}: the name is taken by the study's own part, choose another")
+        if self.settings.paper and "paper" not in self.protocols:
+            raise ValueError("settings.paper is for protocol = 'paper', which neither the study nor a table has")
         return self._check_references()
 
     def _check_references(self) -> Self:
@@ -151,9 +183,33 @@ class Study(Section):
             hint = recipe_errors.nearest(name, valid)
             raise ValueError(f"{where}: no {what} {name!r}{hint}; there are {', '.join(valid)}")
 
+    def require_seeds(self) -> None:
+        """Refuse comparisons of models of one seed, unless they are asked for.
+
+        Raises:
+            ConfigError: with the ways out.
+        """
+        compared = [f"tables.{key}.baseline" for key, table in self.tables.items() if table.baseline is not None]
+        compared += ["figure"] if self.figure is not None else []
+        if len(self.seeds) == 1 and compared and not self.one_seed:
+            raise ConfigError(
+                f"study {self.name}: {', '.join(compared)} compare models, which needs two seeds or more, found one "
+                f"({self.seeds[0]}): the spread over seeds would stay unknown. Give more (seeds, or --seeds 1,2), or "
+                "set one_seed = true in the study file: every difference is then conditional on that seed"
+            )
+
     def tasks_of(self, domain: str) -> tuple[str, ...]:
         """The names of a domain's tasks, in the order of ``tasks`` for ``all``."""
         return tuple(task.name for task in self.tasks) if domain == EVERY else self.domains[domain]
+
+    def protocol_of(self, key: str) -> Protocol:
+        """The protocol of a table."""
+        return self.tables[key].protocol or self.protocol
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """Those of its parts, the study's own first."""
+        return tuple(dict.fromkeys((self.protocol, *map(self.protocol_of, self.tables))))
 
     @property
     def parts(self) -> tuple[str, ...]:

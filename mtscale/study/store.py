@@ -1,6 +1,7 @@
 """The folder of a study, ``RUNS/studies/NAME``: what was planned, and what became of each unit. Without torch.
 
-    plan.json       the study and how much is trained, as planned; never changed while its runs are made
+    plan.json       the study and how much is trained, as planned, by what command and on which machine; never changed
+                    while its runs are made
     recipes/        the recipe of each unit, as `mtscale train` takes it
     command.json    what the study was last planned or run by; whoever trains the rest gives it again
     outcomes.jsonl  one line each time a unit has ended: when, how, how long it took
@@ -77,8 +78,20 @@ class StudyFolder:
         """Whether there is a plan."""
         return (self.path / PLAN).exists()
 
-    def save(self, plan: Plan, folder: Path, seconds: Mapping[str, float]) -> None:
-        """Write down a plan, with the estimated seconds of each unit; ``folder`` is that of the study file."""
+    def save(
+        self,
+        plan: Plan,
+        folder: Path,
+        seconds: Mapping[str, float],
+        *,
+        command: Sequence[str] = (),
+        machine: str = "",
+    ) -> None:
+        """Write down a plan, with the estimated seconds of each unit; ``folder`` is that of the study file.
+
+        ``command`` are the words after ``mtscale study plan`` that make the same plan elsewhere, without the places of
+        this machine; ``machine`` says what it was planned for.
+        """
         recipes = self.path / RECIPES
         recipes.mkdir(mode=0o700, parents=True, exist_ok=True)
         for unit in plan.units:
@@ -88,6 +101,8 @@ class StudyFolder:
             "folder": str(folder.resolve()),
             "size": asdict(plan.size),
             "seconds": dict(seconds),
+            "command": list(command),
+            "machine": machine,
         }
         write_atomically(self.path / PLAN, json.dumps(content, indent=2))
 
@@ -106,6 +121,15 @@ class StudyFolder:
                 f"{self.path / PLAN}: not a plan ({type(error).__name__}); `mtscale study plan --again` makes it anew"
             ) from None
         return planning.make(study, folder, self.runs, size), seconds
+
+    def planned_by(self) -> tuple[list[str], str]:
+        """The words after ``mtscale study plan`` that made the plan, and the machine; empty if nothing was kept.
+
+        Raises:
+            ConfigError: there is no plan.
+        """
+        content = self._content()
+        return [str(word) for word in content.get("command", ())], str(content.get("machine", ""))
 
     def require_same(self, study: Study) -> None:
         """Refuse to go on with another study under the same name.
@@ -157,17 +181,20 @@ class StudyFolder:
         with open(self.path / OUTCOMES, "a", encoding="utf-8", opener=_private) as stream:
             stream.write(line + "\n")
 
-    def outcomes(self) -> dict[str, Outcome]:
-        """The last outcome of each unit; a line that a crash has left half written is passed over."""
-        found = {}
+    def attempts(self) -> list[tuple[float, Outcome]]:
+        """When each training of a unit ended, and how; a line that a crash has left half written is passed over."""
+        found = []
         with contextlib.suppress(FileNotFoundError):
             for line in (self.path / OUTCOMES).read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     content = json.loads(line)
-                    found[content["unit"]] = Outcome(
-                        content["unit"], content["code"], content["message"], content["seconds"]
-                    )
+                    ended = Outcome(content["unit"], content["code"], content["message"], content["seconds"])
+                    found.append((float(content["time"]), ended))
         return found
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """The last outcome of each unit."""
+        return {outcome.unit: outcome for _, outcome in self.attempts()}
 
     def state_of(self, unit: Unit) -> UnitState:
         """Where a unit stands, by its run directories; by its last outcome where it never made one."""

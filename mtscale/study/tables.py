@@ -54,6 +54,7 @@ class ScoreTable:
 
     key: str
     title: str
+    protocol: str
     tasks: tuple[str, ...]
     metrics: Mapping[str, str]
     rows: tuple[ScoreRow, ...]
@@ -66,45 +67,45 @@ class ScoreTable:
 class Finished:
     """The summaries of a study's finished runs, each read once."""
 
-    def __init__(self, protocol: str, summarized: Callable[[str], RunSummary | None]) -> None:
+    def __init__(self, summarized: Callable[[str], RunSummary | None]) -> None:
         """``summarized`` gives the summary of a run by its name, in any state; None if it is not there."""
-        self._protocol, self._summarized = protocol, summarized
+        self._summarized = summarized
         self._read: dict[str, RunSummary | None] = {}
 
-    def summary(self, name: str) -> RunSummary | None:
+    def summary(self, name: str, protocol: str) -> RunSummary | None:
         """The summary of a run; None if it is not finished.
 
         Raises:
             ConfigError: it was made under another protocol.
         """
         if name not in self._read:
-            self._read[name] = self._summarize(name)
-        return self._read[name]
-
-    def _summarize(self, name: str) -> RunSummary | None:
-        found = self._summarized(name)
+            self._read[name] = self._summarized(name)
+        found = self._read[name]
         if found is None or found["state"] != State.FINISHED:
             return None
-        if found["protocol"] != self._protocol:
+        if found["protocol"] != protocol:
             raise ConfigError(
-                f"{found['dir']} has the protocol {found['protocol']}, the study {self._protocol}: they do not go into "
-                "one table"
+                f"{found['dir']} has the protocol {found['protocol']}, its table {protocol}: they do not go together"
             )
         return found
 
-    def score(self, cell: Cell) -> Score | None:
-        """The scores on test of a cell; None if no run of it is finished."""
+    def score(self, cell: Cell, protocol: str) -> Score | None:
+        """The scores on test of a cell; None if no run of it is finished.
+
+        Raises:
+            ConfigError: a run was made under another protocol.
+        """
         found = {}
         for seed, name in cell.runs.items():
-            summary = self.summary(name)
+            summary = self.summary(name, protocol)
             score = summary["scores"][cell.task]["test"] if summary else None
             if score is not None:
                 found[seed] = score
         return Score(found, len(cell.runs)) if found else None
 
-    def floor(self, cell: Cell) -> float | None:
+    def floor(self, cell: Cell, protocol: str) -> float | None:
         """The floor of a cell's task on test."""
-        summaries = filter(None, map(self.summary, cell.runs.values()))
+        summaries = filter(None, (self.summary(name, protocol) for name in cell.runs.values()))
         return next((floor for one in summaries if (floor := one["scores"][cell.task]["floor"]) is not None), None)
 
 
@@ -129,7 +130,7 @@ def pair_gains(plan: Plan, finished: Finished) -> list[tuple[Edge, Score | None]
     """What each pair of the figure gains over its target alone, seed by seed; None while no seed has both."""
     gains: list[tuple[Edge, Score | None]] = []
     for edge in plan.edges:
-        pair, alone = (finished.score(Cell(edge.target, runs)) for runs in (edge.pair, edge.alone))
+        pair, alone = (finished.score(Cell(edge.target, runs), plan.study.protocol) for runs in (edge.pair, edge.alone))
         shared = sorted(set(pair.by_seed) & set(alone.by_seed)) if pair and alone else []
         by_seed = {seed: pair.by_seed[seed] - alone.by_seed[seed] for seed in shared if pair and alone}
         gains.append((edge, Score(by_seed, len(edge.pair)) if by_seed else None))
@@ -137,18 +138,29 @@ def pair_gains(plan: Plan, finished: Finished) -> list[tuple[Edge, Score | None]
 
 
 def _score_table(plan: Plan, key: str, finished: Finished) -> ScoreTable:
-    table = plan.study.tables[key]
+    table, protocol = plan.study.tables[key], plan.study.protocol_of(key)
     tasks = plan.study.tasks_of(table.tasks)
     resolved = {one.name: one.resolve(None, Path()) for one in plan.study.tasks if one.name in tasks}
     rows: list[ScoreRow] = []
     floors: dict[str, float] = {}
     for row in table.rows:
         cells = plan.cells[key][row.label]
-        scores = {task: finished.score(cells[task]) for task in tasks}
+        scores = {task: finished.score(cells[task], protocol) for task in tasks}
         rows.append(ScoreRow(row.label, scores, average(scores.values())))
-        floors |= {task: floor for task in tasks if (floor := finished.floor(cells[task])) is not None}
+        floors |= {task: floor for task in tasks if (floor := finished.floor(cells[task], protocol)) is not None}
     metrics = {task: resolved[task].metric for task in tasks}
-    return ScoreTable(key, table.title, tasks, metrics, tuple(rows), table.baseline, table.turned, table.paper, floors)
+    return ScoreTable(
+        key=key,
+        title=table.title,
+        protocol=protocol,
+        tasks=tasks,
+        metrics=metrics,
+        rows=tuple(rows),
+        baseline=table.baseline,
+        turned=table.turned,
+        paper=table.paper,
+        floors=floors,
+    )
 
 
 def average(scores: Iterable[Score | None]) -> Score | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -72,23 +72,31 @@ def work_of(counts: Mapping[str, int], epochs: int, batch_size: int, splits: Spl
     return Work(epochs * total, epochs * every_epoch + once, epochs * steps, total / (steps * batch_size))
 
 
-def with_affinities(work: Work, every: int, tasks: int, batch_size: int) -> Work:
-    """The work with the affinities of so many tasks sampled after each ``every`` steps (``training.affinity``)."""
-    pieces = work.steps // every * tasks * batch_size * work.mean_length
-    return replace(work, trained=work.trained + pieces, predicted=work.predicted + (tasks - 1) * pieces)
+def affinity_work(work: Work, every: int | None, tasks: int, batch_size: int) -> Work:
+    """What is added where the affinities of several tasks are sampled after each ``every`` steps of a run's work."""
+    samples = work.steps // every if every is not None and tasks > 1 else 0
+    pieces = samples * tasks * batch_size * work.mean_length
+    return Work(pieces, (tasks - 1) * pieces, 0, work.mean_length)
 
 
 def seconds(
     work: Work, config: PretrainedConfig, size: Size, precision: Precision, device: Device, ranks: int
 ) -> float:
     """The estimated seconds of a run, start included. Ranks on one CPU share it, so only those of GPUs count."""
+    on_steps = work.steps * (STEP_SECONDS + size.parameters * OPTIMIZER_SECONDS[device])
+    return START_SECONDS + on_steps + seconds_on_pieces(work, config, size, precision, device, ranks)
+
+
+def seconds_on_pieces(
+    work: Work, config: PretrainedConfig, size: Size, precision: Precision, device: Device, ranks: int
+) -> float:
+    """As ``seconds``, without what a start and each step cost whatever their size."""
     speed = matmul_speed(precision, config.hidden_size, device)
     attention = 4 * config.num_hidden_layers * config.hidden_size * work.mean_length
     forward = (2 * size.in_layers + attention) / speed
     elementwise = config.hidden_size * config.num_hidden_layers * ELEMENTWISE_SECONDS[device]
-    on_pieces = work.trained * (3 * forward + elementwise) + work.predicted * (forward + elementwise / 3)
-    on_steps = work.steps * (STEP_SECONDS + size.parameters * OPTIMIZER_SECONDS[device])
-    return float(START_SECONDS + on_pieces / (ranks if device == "cuda" else 1) + on_steps)
+    found = work.trained * (3 * forward + elementwise) + work.predicted * (forward + elementwise / 3)
+    return float(found / (ranks if device == "cuda" else 1))
 
 
 @cache

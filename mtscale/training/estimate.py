@@ -63,10 +63,8 @@ def _describe_run(
     counts = schedule.counts(1)
     chosen_on = names.chosen_on(job.recipe.protocol)
     work = duration.work_of(counts, settings.epochs, settings.batch_size, splits, chosen_on=chosen_on)
-    gradients = 0
-    if settings.affinity_every is not None and len(member.tasks) > 1:
-        work = duration.with_affinities(work, settings.affinity_every, len(member.tasks), settings.batch_size)
-        gradients = len(member.tasks)
+    sampled = duration.affinity_work(work, settings.affinity_every, len(member.tasks), settings.batch_size)
+    gradients = len(member.tasks) if sampled.trained else 0
     longest = longest_slice([splits[task.name]["train"].lengths for task in member.tasks], resolved.micro_batch)
     return {
         **_facts(job, member, resolved, world_size),
@@ -76,7 +74,11 @@ def _describe_run(
         "steps_by_task": {epoch: schedule.counts(epoch) for epoch in sorted({1, settings.epochs})},
         "batch_size": settings.batch_size,
         "memory_gib": round(memory_gib(config, resolved, world_size, longest, gradients), 2),
-        "seconds": _seconds(job, work, config, size_of(config), resolved, world_size),
+        "seconds": _seconds(job, work, config, size_of(config), resolved, world_size)
+        + round(
+            # Affinities are computed in float32, whatever the precision.
+            duration.seconds_on_pieces(sampled, config, size_of(config), "fp32", job.machine.accelerator, world_size)
+        ),
     }
 
 

@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -104,7 +104,8 @@ def encode_tasks(
     vocabulary = PieceVocabulary.of(tokenizer)
     longest = longest_input(recipe.encoder.name)
     encoded: dict[str, dict[SplitName, EncodedSplit]] = {}
-    for task in tasks:
+    for given in tasks:
+        task = replace(given, trains_on_dev=recipe.protocol == "paper")
         splits = {
             split: open_split(task, split, data_root, vocabulary, recipe.encoder.max_pieces, recipe.procedure, longest)
             for split in SPLITS
