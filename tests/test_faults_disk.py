@@ -52,7 +52,7 @@ def fill(path: Path) -> None:
         ("os.mkdir", r"\.saving-step-46/deepspeed$"),
         ("open", r"\.saving-step-46/manifest\.json$"),
         ("os.mkdir", r"\.saving-best/encoder$"),
-        ("tempfile.mkstemp", r"/predictions/test\."),
+        ("tempfile.mkstemp", r"/predictions/\.test\."),
     ],
 )
 def test_a_disk_that_fills_up_in_a_save(lab: Lab, event: str, path: str) -> None:
