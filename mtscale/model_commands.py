@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mtscale")
 
 _NEEDED = ("torch", "transformers", "safetensors", "numpy")
+_SERVING = ("fastapi", "uvicorn")
 _FORMATS = ("text", "pubtator", "brat", "bioc", "conll", "jsonl", "tsv")
 
 
@@ -30,6 +31,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the commands."""
     _add_predict(commands)
     _add_export(commands)
+    _add_serve(commands)
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -78,6 +80,29 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--allow-dua", action="store_true", help="export what was trained on data under a use agreement"
     )
     add_runs(export)
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="answer predictions over HTTP, on this machine alone unless there is a token",
+        description="POST /predict, GET /, /docs, /health, /metrics, /openapi.json. No text is logged or answered. "
+        "Ctrl-C or SIGTERM: what was accepted is answered first; a second one ends at once.",
+    )
+    serve.set_defaults(command=_serve)
+    _add_model(serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="default: 8000; 0 takes any that is free")
+    serve.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="holds the token that every request must bear (or MTSCALE_TOKEN); needed for any but this machine",
+    )
+    serve.add_argument("--max-bytes", type=int, default=1_000_000, metavar="N", help="of a request (default: 1000000)")
+    serve.add_argument("--max-inputs", type=int, default=256, metavar="N", help="of a request (default: 256)")
+    serve.add_argument("--seconds", type=float, default=30.0, metavar="S", help="a request may wait (default: 30)")
+    serve.add_argument("--waiting", type=int, default=64, metavar="N", help="requests that may wait (default: 64)")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +198,41 @@ def _export(options: argparse.Namespace) -> int:
             f"with --allow-dua: {options.output} holds what was learnt from {', '.join(sealed)}, readable by you alone"
         )
     return EXIT_FINISHED
+
+
+def _serve(options: argparse.Namespace) -> int:
+    if missing := [name for name in _SERVING if importlib.util.find_spec(name) is None]:
+        raise ConfigError(f"serving needs more packages ({', '.join(missing)}): pip install 'mtscale[serve]'")
+    from mtscale.serving.guard import Limits
+
+    limits = Limits(options.max_bytes, options.max_inputs, options.seconds, options.waiting)
+    if min(limits.max_bytes, limits.max_inputs, limits.seconds, limits.waiting) <= 0:
+        raise ConfigError("expected limits above 0 in --max-bytes, --max-inputs, --seconds and --waiting")
+    token = _token(options.token_file)
+    from mtscale.serving.server import listen, serve
+
+    # Before the model, which takes seconds to load.
+    with listen(options.host, options.port, token) as listening:
+        predictor = _predictor(options)
+        from mtscale.serving.api import Service
+
+        names = ", ".join(task.name for task in predictor.tasks)
+        serve(
+            Service(predictor, limits),
+            listening,
+            token,
+            lambda address: logger.info("%s serves %s; Ctrl-C ends it", address, names),
+        )
+    return EXIT_FINISHED
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get("MTSCALE_TOKEN") or None
+    try:
+        return file.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"--token-file {file}: expected a readable file with a token in it") from None
 
 
 def load_run(run: RunDirectory) -> TrainedModel:

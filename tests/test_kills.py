@@ -26,7 +26,8 @@ BETWEEN = next(point for point in IN_A_SAVE if point.what == "between the rename
     [
         (ALONE, (Kill("rank 0", point=BETWEEN),)),
         pytest.param(ALONE, (Kill("rank 0", share=0.6), Kill("rank 0", share=0.1)), marks=pytest.mark.slow),
-        pytest.param(TWO, (Kill("runner", share=0.6), Kill("rank 1", point=BETWEEN)), marks=pytest.mark.slow),
+        # The first kill is in the first epoch, whose end always saves a best.
+        pytest.param(TWO, (Kill("runner", share=0.2), Kill("rank 1", point=BETWEEN)), marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_run_ends_as_if_it_never_had_been(lab: Lab, layout: Layout, kills: tuple[Kill, ...]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_each_training_is_planned_once(tmp_path: Path) -> None:
     (edge,) = [edge for edge in plan.edges if edge.target == "cdr-disease"]
     assert (edge.source, edge.alone, edge.pair) == ("cdr-chemical", alone, together)
     assert {name for unit in plan.units for name in unit.runs} >= {*alone.values(), *together.values()}
+
+
+def test_pairs_across_domains_are_planned_on_request(tmp_path: Path) -> None:
+    study = (
+        STUDY.replace("[domains]", '[[tasks]]\nname = "cdr-similarity"\n[domains]')
+        .replace("[encoders]", 'sentences = ["evidence-inference", "cdr-similarity"]\n[encoders]')
+        .replace('{ tagging = "minilm" }', '{ tagging = "minilm", sentences = "minilm" }')
+    )
+    tagging, sentences = {"cdr-disease", "cdr-chemical"}, {"evidence-inference", "cdr-similarity"}
+    within = {*permutations(tagging, 2), *permutations(sentences, 2)}
+    for text, expected in ((study, within), (study + "across = true\n", set(permutations(tagging | sentences, 2)))):
+        plan = planning.make(spec.load(written(tmp_path, text)), tmp_path, tmp_path / "runs")
+        assert Counter((edge.source, edge.target) for edge in plan.edges) == Counter(expected)
 
 
 def test_a_fine_tuned_row_adds_finetuning_to_the_refined_unit_of_another_row(tmp_path: Path) -> None:

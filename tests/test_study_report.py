@@ -50,6 +50,7 @@ def test_a_report_of_nothing_says_so_and_has_the_papers_numbers(tmp_path: Path) 
     assert f"| MT\\-BlueBERT\\-Fine\\-Tune biomedical | {beside} |" in text
     assert "| MT\\-BlueBERT\\-Fine\\-Tune biomedical | \\- | \\- | \\- | \\- | \\- |" in text
     assert "4,154 / 2,416 / 3,458" in text
+    assert "3,941 of the corpus' 4,021 relations" in text
 
 
 class _Tags(HTMLParser):

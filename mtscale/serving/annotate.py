@@ -87,7 +87,7 @@ class Annotator:
         """
         for window in windows(units, WINDOW):
             for unit in window:
-                self._require_heads(unit)
+                self.require_heads(unit)
             yield from self._annotate(window)
 
     def _annotate(self, units: Sequence[Unit]) -> Iterator[Annotated]:
@@ -149,7 +149,8 @@ class Annotator:
                 made.setdefault(example.id, _Candidate(example, [])).tasks.append(task)
         return iter(made.values())
 
-    def _require_heads(self, unit: Unit) -> None:
+    def require_heads(self, unit: Unit) -> None:
+        """Raises ConfigError if no chosen task fits a unit of this kind."""
         content = unit.content
         if isinstance(content, Document):
             fits = bool(self._taggers and self.entities == "predicted") or bool(self._relations)

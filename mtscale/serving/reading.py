@@ -127,14 +127,23 @@ def _read_jsonl(path: Path, columns: Columns) -> Iterator[Item]:
             continue
         try:
             line = to_line(path, number, raw)
-            members = _object(line)
-            roles = _roles(list(members), columns)
-            _require(line, roles)
-            example = _row_content(line, members, roles, str(number))
+            unit = read_object(line, _object(line), columns, len(raw))
         except DataError as error:
             yield Failure(f"line {number}", str(error), len(raw))
         else:
-            yield Unit(example.id, example, members, len(raw))
+            yield unit
+
+
+def read_object(line: Line, members: Mapping[str, Any], columns: Columns, size: int) -> Unit:
+    """The pair, marked sentence or document that a JSON object holds; without an id its line's number is one.
+
+    Raises:
+        DataError: something is missing or malformed.
+    """
+    roles = _roles(list(members), columns)
+    _require(line, roles)
+    example = _row_content(line, members, roles, str(line.number))
+    return Unit(example.id, example, members, size)
 
 
 def _object(line: Line) -> dict[str, Any]:

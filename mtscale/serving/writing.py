@@ -57,18 +57,7 @@ class LinesWriter(Writer):
 
     def write(self, found: Annotated) -> None:
         """Add a line."""
-        content = found.unit.content
-        if isinstance(content, Document):
-            line: dict[str, Any] = {"document": self._name(content.id), **_document_json(found)}
-        else:
-            line = {"id": self._name(content.id), "document": self._name(content.document)}
-            line["predictions"] = {name: self._prediction(name, one) for name, one in found.predictions.items()}
-        self.stream.write(json.dumps(line) + "\n")
-
-    def _prediction(self, task: str, prediction: Prediction) -> dict[str, Any]:
-        if "spans" in prediction:
-            return {"mentions": list(_spans_json(prediction))}
-        return _class_or_score(self.tasks[task], prediction)
+        self.stream.write(json.dumps(as_json(found, self.tasks, self._name)) + "\n")
 
 
 class PubtatorWriter(Writer):
@@ -230,6 +219,21 @@ def _numbered(mentions: Sequence[FoundMention]) -> dict[_Place, int]:
     for number, mention in enumerate(mentions, start=1):
         numbers.setdefault(_place(mention), number)
     return numbers
+
+
+def as_json(found: Annotated, tasks: Mapping[str, Task], name: Callable[[str], str]) -> dict[str, Any]:
+    """What was found, without text; ``name`` turns ids of documents and examples into what may be told of them."""
+    content = found.unit.content
+    if isinstance(content, Document):
+        return {"document": name(content.id), **_document_json(found)}
+    predictions = {task: _prediction_json(tasks[task], one) for task, one in found.predictions.items()}
+    return {"id": name(content.id), "document": name(content.document), "predictions": predictions}
+
+
+def _prediction_json(task: Task, prediction: Prediction) -> dict[str, Any]:
+    if "spans" in prediction:
+        return {"mentions": list(_spans_json(prediction))}
+    return _class_or_score(task, prediction)
 
 
 def _document_json(found: Annotated) -> dict[str, Any]:

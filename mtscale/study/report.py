@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mtscale import names
 from mtscale.corpora.example import SPLITS
-from mtscale.corpora.stats import PAPER_TABLE_1, UNITS, split_stats
+from mtscale.corpora.stats import PAPER_DIFFERENCES, PAPER_TABLE_1, UNITS, split_stats
 from mtscale.errors import ConfigError, MtscaleError
 from mtscale.metrics.significance import CONDITIONAL, FEW_SEEDS
 from mtscale.study import affinities, beside_paper, curves, data_check, figure, optimism, provenance, text
@@ -147,6 +147,8 @@ def _corpora(place: _Place) -> Iterator[Block]:
     if not any(task.name in PAPER_TABLE_1 for task in study.tasks):
         header, rows = header[:-1], [row[:-1] for row in rows]
     yield Grid(f"{study.corpora}: all that is in them", tuple(header), tuple(rows), CORPORA)
+    for name in [task.name for task in study.tasks if task.name in PAPER_DIFFERENCES]:
+        yield Paragraph(f"{name}, ours and the paper's: {PAPER_DIFFERENCES[name]}.")
     yield Paragraph("How much of train was used is said above.")
 
 
