@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, ConfigError
+from mtscale.offline import keep_off_hubs
 from mtscale.runs import RunDirectory, find_run
 from mtscale.tasks import Access
 from mtscale.training import job
@@ -244,7 +245,9 @@ def load_run(run: RunDirectory) -> TrainedModel:
     _prepare()
     from mtscale.serving import trained
 
-    return trained.load_run(run)
+    model = trained.load_run(run)
+    keep_off_hubs(model.tasks)
+    return model
 
 
 def _predictor(options: argparse.Namespace) -> Predictor:
@@ -253,6 +256,7 @@ def _predictor(options: argparse.Namespace) -> Predictor:
     from mtscale.serving.predictor import Predictor
 
     model = trained.load(options.model, job.runs_folder(options.runs))
+    keep_off_hubs(model.tasks)
     return Predictor(model, model.chosen(options.task))
 
 

@@ -16,6 +16,7 @@ from mtscale.corpora import catalogue, inventory
 from mtscale.ds_config import Machine
 from mtscale.durations import duration_text
 from mtscale.errors import EXIT_FINISHED, ConfigError
+from mtscale.offline import keep_off_hubs
 from mtscale.study import plan as planning
 from mtscale.study import spec
 from mtscale.study.detach import detach
@@ -118,6 +119,7 @@ def _planned(options: argparse.Namespace, *, again: bool = False) -> tuple[Plan,
     study.require_seeds()
     data_root = _data_root(options)
     tasks = [one.resolve(data_root, path.parent) for one in study.tasks]
+    keep_off_hubs(tasks)
     used = {name for part in study.tables.values() for name in study.tasks_of(part.tasks)}
     used |= {name for domain in study.figure.encoders for name in study.tasks_of(domain)} if study.figure else set()
     inventory.require([task for task in tasks if task.name in used], data_root)

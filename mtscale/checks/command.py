@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mtscale import recipe
 from mtscale.corpora import catalogue
 from mtscale.errors import ConfigError
+from mtscale.offline import keep_off_hubs
 from mtscale.procedure import CLEAN_PROCEDURE, PaperSettings
 from mtscale.recipe_sections import EncoderSettings
 from mtscale.tasks import TASKS, Task
@@ -74,6 +75,7 @@ def _check(name: str, target: _Target, encoder: str) -> Checked:
         from mtscale.model.encoder import load_tokenizer, longest_input
     except ImportError as error:
         raise ConfigError(f"the check needs more packages ({error.name}): pip install 'mtscale[train]'") from None
+    keep_off_hubs(target.tasks)
     tokenizer = load_tokenizer(encoder)
     vocabulary = PieceVocabulary.of(tokenizer)
     max_pieces = target.encoder.max_pieces

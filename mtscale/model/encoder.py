@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from mtscale.encoders import ALIASES
 from mtscale.errors import ConfigError
 from mtscale.model.sample import sample_encoder
+from mtscale.offline import is_offline
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -169,6 +170,12 @@ def take_pooler(encoder: PreTrainedModel) -> nn.Module | None:
 
 def _not_loaded(what: str, name: str, error: Exception) -> str:
     first_line = str(error).partition("\n")[0]
+    if is_offline():
+        return (
+            f"encoder {name!r}: cannot load its {what}, and no hub is asked: tasks under a use agreement are trained "
+            "offline (or HF_HUB_OFFLINE is set). Give the folder of an encoder, fetch it on its own before, or set "
+            f"HF_HUB_OFFLINE=0 to allow the hub to be asked. {type(error).__name__}: {first_line}"
+        )
     return (
         f"encoder {name!r}: cannot load its {what}. Expected a folder in Hugging Face format or a hub id that is "
         f"reachable or in the local cache (HF_HOME). {type(error).__name__}: {first_line}"

@@ -18,6 +18,7 @@ from mtscale.corpora import catalogue, inventory
 from mtscale.ds_config import JsonObject, Machine, ResolvedDsConfig
 from mtscale.errors import ConfigError
 from mtscale.names import RUN_NAME
+from mtscale.offline import keep_off_hubs
 from mtscale.pretraining.sources import TextFiles, find_files
 from mtscale.recipe import Recipe, StageName
 from mtscale.runs import LIVE, RunDirectory, State
@@ -203,6 +204,8 @@ def check(options: argparse.Namespace) -> Job:
     tables = loaded.tasks if loaded.stages != ("pretrain",) else ()
     beside = options.beside or path.parent
     tasks = tuple(table.resolve(data_root, beside) for table in tables)
+    sealed_text = "pretrain" in loaded.stages and loaded.pretrain.access == Access.DUA.value
+    keep_off_hubs(tasks, sealed=sealed_text or encoders.is_marked(loaded.encoder.name))
     inventory.require(tasks, data_root)
     text = find_files(loaded.pretrain, data_root, beside) if "pretrain" in loaded.stages else None
     runs = runs_folder(options.runs)
