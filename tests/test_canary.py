@@ -181,7 +181,6 @@ def test_nothing_that_is_done_with_a_run_leaves_text(lab: CanaryLab, run: Path, 
     mtscale(lab, "corpora", "stats", lab.recipe, *data, "--classes", said="stats")
     mtscale(lab, "runs", "list", *runs, said="list")
     mtscale(lab, "runs", "show", run, said="show")
-    mtscale(lab, "runs", "repair", *runs, said="repair")
     mtscale(lab, "errors", run, *data, "--task", "nature", said="errors", code=EXIT_REFUSED)
     ask(lab, run)
     show(lab)
