@@ -1,13 +1,12 @@
 """Forced errors: files that are wrong in many ways, with words that must not be told, and a process that reads them.
 
-``canary_errors.py FOLDER ENCODER WORD...`` makes a corpus a case below FOLDER, has `mtscale corpora check`,
-`corpora stats` and `train --dry-run` read it, and prints a line of JSON with the exit codes after each.
+``canary_errors.py FOLDER ENCODER WORD...`` makes a corpus a case below FOLDER, has `mtscale corpora check` and
+`corpora stats` read it, every seventh time a dry run too, and prints a line of JSON with the exit codes after each.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,15 +119,15 @@ def main(arguments: Sequence[str]) -> None:
     """Read every case by each command."""
     folder, encoder, *words = arguments
     left = iter(words)
-    for name, case in FORCED.items():
+    for number, (name, case) in enumerate(FORCED.items()):
         place = Path(folder) / name.replace(" ", "-")
         recipe, data = str(make(place, case, encoder, left)), str(place / "data")
         codes = [
             run("corpora", "check", recipe, "--data", data, "--output", str(place / "report")),
             run("corpora", "stats", recipe, "--data", data),
-            run("train", "--recipe", recipe, "--data", data, "--runs", str(place / "runs"), "--dry-run"),
         ]
-        logging.getLogger("mtscale").info("%s", name)
+        if number % 7 == 0:  # one measures this machine for seconds
+            codes.append(run("train", "--recipe", recipe, "--data", data, "--runs", str(place / "runs"), "--dry-run"))
         print(DONE + json.dumps({name: codes}), flush=True)
 
 
