@@ -30,7 +30,7 @@ from mtscale.sealed import seal
 from mtscale.serving.export import export_task
 from mtscale.serving.predictor import Predictor
 from mtscale.serving.trained import DESCRIPTION, ENCODER, HEADS, describe, load_export
-from mtscale.tasks import TASKS
+from mtscale.tasks import TASKS, Task
 from mtscale.training.tables import table
 
 HEADS_COUNT = 5
@@ -87,6 +87,14 @@ def sentences_of_the_sample() -> Iterator[str]:
 def make_models(folder: Path, encoder: str) -> None:
     """An encoder with five seeded tagging heads, as one folder for mtscale and one for each pipeline below it."""
     tasks = [replace(TASKS["cdr-disease"], name=f"head-{number}") for number in range(HEADS_COUNT)]
+    make_model(folder, encoder, tasks)
+    trained = load_export(folder)
+    for task in tasks:
+        export_task(trained, task, folder / "heads" / task.name, "")
+
+
+def make_model(folder: Path, encoder: str, tasks: Sequence[Task]) -> None:
+    """An encoder with seeded heads of ``tasks``, as ``mtscale export`` writes a whole model."""
     torch.manual_seed(1)
     plain, _ = load_encoder(encoder, "checkpoint", MAX_PIECES)
     model = MultiTaskModel(plain, tasks, 0.0, 1, {})
@@ -97,9 +105,6 @@ def make_models(folder: Path, encoder: str) -> None:
     save_file({name: tensor.contiguous() for name, tensor in model.heads.state_dict().items()}, folder / HEADS)
     (folder / DESCRIPTION).write_text(json.dumps(describe(tasks, MAX_PIECES, CLEAN_PROCEDURE)), encoding="utf-8")
     seal(folder)
-    trained = load_export(folder)
-    for task in tasks:
-        export_task(trained, task, folder / "heads" / task.name, "")
 
 
 def by_mtscale(model: Path, texts: Sequence[str]) -> tuple[float, int]:
