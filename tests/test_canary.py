@@ -100,6 +100,7 @@ def test_a_training_leaves_no_text(lab: CanaryLab, run: Path, scanner: Scanner) 
     assert len(encoded) > COUNT // 2, "and in the cache by its pieces"
 
 
+@pytest.mark.slow
 def test_forced_errors_tell_no_text(lab: CanaryLab, scanner: Scanner, tiny_encoder: Path) -> None:
     assert len(FORCED) >= 20
     folder = lab.folder / "forced"

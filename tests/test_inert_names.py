@@ -71,7 +71,8 @@ def commanded(lab: Lab, *arguments: str | Path) -> str:
     return done.stdout
 
 
-def test_logs_reports_and_mlflow_hold_names_as_they_are(lab: Lab, run: RunDirectory) -> None:
+@pytest.mark.slow
+def test_logs_and_reports_hold_names_as_they_are(lab: Lab, run: RunDirectory) -> None:
     assert run.state() is State.FINISHED
     for path in (lab.runs / "inert").rglob("*"):
         if path.suffix in {".log", ".json", ".jsonl", ".toml", ".txt", ".md"}:
@@ -81,6 +82,7 @@ def test_logs_reports_and_mlflow_hold_names_as_they_are(lab: Lab, run: RunDirect
     assert not list(lab.folder.rglob("evil"))
 
 
+@pytest.mark.slow
 def test_pages_and_cards_show_names_and_run_nothing(lab: Lab, run: RunDirectory) -> None:
     commanded(lab, "corpora", "check", lab.folder / "recipe.toml", "--output", lab.folder / "check")
     page = (lab.folder / "check" / "report.html").read_text(encoding="utf-8")

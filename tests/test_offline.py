@@ -57,7 +57,7 @@ CHECK = ("-m", "mtscale.cli", "corpora", "check", "RECIPE")
 TRAIN = (str(ROOT / "mtscale" / "train.py"), "--ds_config", "cpu-fp32", "--recipe", "RECIPE", "--run", "r")
 
 
-@pytest.mark.parametrize("command", [CHECK, TRAIN], ids=["check", "train"])
+@pytest.mark.parametrize("command", [CHECK, pytest.param(TRAIN, marks=pytest.mark.slow)], ids=["check", "train"])
 def test_tasks_under_an_agreement_keep_the_hub_out(tmp_path: Path, command: tuple[str, ...]) -> None:
     done, heard = tried(tmp_path, "dua", *command)
     assert done.returncode == EXIT_REFUSED, done.stderr
@@ -65,6 +65,7 @@ def test_tasks_under_an_agreement_keep_the_hub_out(tmp_path: Path, command: tupl
     assert "huggingface" not in heard
 
 
+@pytest.mark.slow  # the hub's client tries again for half a minute
 @pytest.mark.parametrize(("access", "environment"), [("open", {}), ("dua", {"HF_HUB_OFFLINE": "0"})])
 def test_the_hub_is_asked_where_it_may_be(tmp_path: Path, access: str, environment: dict[str, str]) -> None:
     # Proves that the hook hears: without it the tests above would pass on anything.

@@ -195,6 +195,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Server) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for(run: RunDirectory, tmp_path: Path) -> None:
     given = tmp_path / "token"
     given.write_text(TOKEN + "\n", encoding="utf-8")
@@ -234,6 +235,7 @@ def ask_in_background(server: Server, count: int, inputs_: list[dict[str, Any]])
     return threads, found
 
 
+@pytest.mark.slow
 def test_too_many_requests_are_turned_away(run: RunDirectory, tmp_path: Path) -> None:
     with started(run, tmp_path, "--waiting", "2") as server:
         threads, found = ask_in_background(server, 12, LONG[:5])
@@ -243,6 +245,7 @@ def test_too_many_requests_are_turned_away(run: RunDirectory, tmp_path: Path) ->
         assert server.ask("POST", "/predict", {"inputs": LONG[:1]})[0] == 200
 
 
+@pytest.mark.slow
 def test_requests_that_wait_too_long_are_told(run: RunDirectory, tmp_path: Path) -> None:
     with started(run, tmp_path, "--seconds", "0.3") as server:
         threads, found = ask_in_background(server, 6, LONG)
@@ -273,6 +276,7 @@ def test_what_was_accepted_is_answered_before_the_end(run: RunDirectory, tmp_pat
         assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_at_once(run: RunDirectory, tmp_path: Path) -> None:
     with started(run, tmp_path, "--seconds", "60") as server:
         connection = socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
