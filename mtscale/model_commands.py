@@ -33,6 +33,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_predict(commands)
     _add_export(commands)
     _add_serve(commands)
+    _add_encoders(commands)
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -104,6 +105,20 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.add_argument("--max-inputs", type=int, default=256, metavar="N", help="of a request (default: 256)")
     serve.add_argument("--seconds", type=float, default=30.0, metavar="S", help="a request may wait (default: 30)")
     serve.add_argument("--waiting", type=int, default=64, metavar="N", help="requests that may wait (default: 64)")
+
+
+def _add_encoders(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    encoders = commands.add_parser("encoders", help="encoders of elsewhere").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    convert = encoders.add_parser(
+        "convert",
+        help="write the safetensors of an encoder that has its weights as a pickle (.bin) alone",
+        description="Reads tensors and nothing else; a pickle that holds other things is refused, and none of it runs.",
+    )
+    convert.set_defaults(command=_convert)
+    convert.add_argument("encoder", metavar="FOLDER|ID", help="a folder, an alias or a hub id")
+    convert.add_argument("--output", "-o", required=True, type=Path, metavar="FOLDER", help="a new folder")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -224,6 +239,15 @@ def _serve(options: argparse.Namespace) -> int:
             token,
             lambda address: logger.info("%s serves %s; Ctrl-C ends it", address, names),
         )
+    return EXIT_FINISHED
+
+
+def _convert(options: argparse.Namespace) -> int:
+    _prepare()
+    from mtscale.model.convert import convert
+
+    tensors = convert(options.encoder, options.output)
+    print(f'{options.output}: {tensors} tensors; in a recipe: [encoder] name = "{options.output}"')
     return EXIT_FINISHED
 
 

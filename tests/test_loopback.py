@@ -24,7 +24,8 @@ ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 ASK = """
 import http.client, json, sys
 connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=60)
-connection.request("POST", "/predict", json.dumps({"inputs": [{"id": "1", "text": "Naloxone and tremor."}]}))
+body = json.dumps({"inputs": [{"text": "Naloxone and tremor."}]})
+connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
 print(connection.getresponse().status)
 """
 SERVE = """

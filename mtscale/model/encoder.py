@@ -30,12 +30,16 @@ WEIGHT_FILES = (
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What loading took from the checkpoint: counts of tensors taken, names of those missing and ignored."""
+    """What loading took from the checkpoint: counts of tensors taken, names of those missing and ignored.
+
+    ``pickled``: its weights are a pickle in a folder.
+    """
 
     source: str
     taken: int
     missing: tuple[str, ...]
     ignored: tuple[str, ...]
+    pickled: bool = False
 
     def __str__(self) -> str:
         def some(names: tuple[str, ...]) -> str:
@@ -45,6 +49,7 @@ class LoadReport:
         return (
             f"encoder {self.source}: {self.taken} tensors taken, {some(self.missing)} missing and drawn at random, "
             f"{some(self.ignored)} in the checkpoint ignored"
+            + (f"; its weights are a pickle: `mtscale encoders convert {self.source}`" if self.pickled else "")
         )
 
 
@@ -145,6 +150,7 @@ def load_encoder(
         taken=len(model.state_dict()) - len(missing),
         missing=missing,
         ignored=tuple(sorted(info["unexpected_keys"])),
+        pickled=Path(place).is_dir() and not any((Path(place) / one).is_file() for one in WEIGHT_FILES[:2]),
     )
     return model, report
 

@@ -125,7 +125,8 @@ def _make_api(service: Service) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _refuse(422, 'expected JSON {"inputs": [{...}, ...]} with at least one input, found something else')
+        wanted = 'expected JSON {"inputs": [{...}, ...]} with at least one input, and Content-Type: application/json'
+        return _refuse(422, f"{wanted}; found something else")
 
     @app.get("/")
     async def about() -> dict[str, Any]:

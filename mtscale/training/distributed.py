@@ -50,8 +50,8 @@ def start(ranks: Ranks, machine: Machine) -> torch.device:
         os.environ.setdefault(name, value)
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(free_port())
-    if ranks.local_world_size == ranks.world_size:
-        # Gloo would take the address that this host's name has, and so one on a network.
+    if ranks.local_world_size == ranks.world_size and os.environ["MASTER_ADDR"] in {"127.0.0.1", "localhost"}:
+        # All on this host: gloo would take the address that its name has, and so one on a network.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
     import deepspeed
