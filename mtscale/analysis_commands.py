@@ -14,7 +14,7 @@ from mtscale.corpora import catalogue
 from mtscale.corpora.example import SplitName
 from mtscale.errors import EXIT_FINISHED, ConfigError, DataError
 from mtscale.model_commands import add_runs, load_run
-from mtscale.predictions import load
+from mtscale.predictions import Prediction, load
 from mtscale.runs import RunDirectory, RunRecord, find_run, write_atomically
 from mtscale.tasks import Kind, Task
 from mtscale.training import job, looks
@@ -33,8 +33,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate = commands.add_parser(
         "evaluate",
         help="score a run's kept epoch again, with the calibration of its probabilities",
-        description="The task's metrics, the expected calibration error, and a temperature fitted on dev; a "
-        "reliability plot in reports/calibration of the run. Looking at test is written down.",
+        description="The task's metrics, the score's interval over documents, the expected calibration error, and a "
+        "temperature fitted on dev; a reliability plot in reports/calibration of the run. Looking at test is written "
+        "down.",
     )
     evaluate.add_argument("--task", action="append", metavar="T", help="this task (again for others; default: all)")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
@@ -69,13 +70,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, indent=2))
         return EXIT_FINISHED
-    header = ["task", "metric", options.split, "temperature", "ECE", "with temperature"]
+    header = ["task", "metric", options.split, "95 % interval", "temperature", "ECE", "with temperature"]
     rows = []
     for name, facts in found.items():
         numbers = [facts["values"][names.SCORE], *(facts.get(key) for key in ("temperature", "ece", "ece_scaled"))]
-        rows.append([name, facts["metric"], *("" if one is None else f"{one:.4f}" for one in numbers)])
+        score, *others = ("" if one is None else f"{one:.4f}" for one in numbers)
+        interval = "" if facts["interval"] is None else "{:.4f} to {:.4f}".format(*facts["interval"])
+        rows.append([name, facts["metric"], score, interval, *others])
     print(table(header, rows))
-    print(f"\nECE: expected calibration error, 15 bins; temperatures fitted on dev. Plots: {_folder(run)}")
+    print("\nInterval: of other documents of this kind, not of other seeds (docs/statistics.md).")
+    print(f"ECE: expected calibration error, 15 bins; temperatures fitted on dev. Plots: {_folder(run)}")
     if names.chosen_on(run.record.protocol) == "test":
         print("This run was trained on dev too: temperatures fitted there are too low, and scores there too good.")
     return EXIT_FINISHED
@@ -94,7 +98,9 @@ def _evaluate_task(
         _record_look(run, task, data_root)
         on_split = evaluate(predictor, task, "test", data_root)
     facts: dict[str, Any] = {"task": task.name, "split": split, "metric": task.metric, "values": on_split.score.values}
+    facts["interval"] = _interval(task, split, data_root, on_split.predictions)
     if task.kind is Kind.SIMILARITY:
+        _write(run, facts)
         return facts
     assert on_dev.logits is not None
     assert on_dev.labels is not None
@@ -102,17 +108,36 @@ def _evaluate_task(
     assert on_split.labels is not None
     calibration = calibrate(on_split.logits, on_split.labels, fit_temperature(on_dev.logits, on_dev.labels))
     facts |= calibration.as_dict()
-    _write(run, facts, calibration)
+    _write(run, facts)
+    _draw(run, facts, calibration)
     return facts
 
 
-def _write(run: RunDirectory, facts: dict[str, Any], calibration: Calibration) -> None:
-    from mtscale.serving.calibration import reliability_figure
+def _interval(
+    task: Task, split: SplitName, data_root: Path | None, predictions: list[Prediction]
+) -> tuple[float, float] | None:
+    """The interval of the task's score, inside what the metric can be; None where all of the split is one cluster."""
+    from mtscale.metrics.significance import score_interval
+    from mtscale.study.samples import read_test_set, score
 
+    sample = score(read_test_set(task, split, data_root), task.metric, [predictions]).sample
+    if sample.clusters < 2:
+        return None
+    low, high = score_interval(sample)
+    return max(low, -1.0 if task.kind is Kind.SIMILARITY else 0.0), min(high, 1.0)
+
+
+def _write(run: RunDirectory, facts: dict[str, Any]) -> None:
     folder, name = _folder(run), f"{facts['split']}.{facts['task']}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.json", json.dumps(facts, indent=2))
-    picture = folder / f"{name}.png"
+
+
+def _draw(run: RunDirectory, facts: dict[str, Any], calibration: Calibration) -> None:
+    from mtscale.serving.calibration import reliability_figure
+
+    name = f"{facts['split']}.{facts['task']}"
+    picture = _folder(run) / f"{name}.png"
     reliability_figure(calibration, f"{facts['task']}, {facts['split']}", picture)
     picture.chmod(0o600)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from mtscale import (
     judge,
     model_commands,
     names,
+    names_command,
     privacy_commands,
     runs_commands,
     study_commands,
@@ -30,15 +32,18 @@ from mtscale.training.tables import table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command; returns the exit code. What it writes is for its owner alone, whatever the umask."""
     options = _parser().parse_args(arguments)
     log_to_console(is_main=True)
     command: Callable[[argparse.Namespace], int] = options.command
+    before = os.umask(0o077)
     try:
         return command(options)
     except MtscaleError as error:
         logging.getLogger("mtscale").error("%s", error)
         return error.exit_code
+    finally:
+        os.umask(before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     model_commands.add_commands(commands)
     analysis_commands.add_commands(commands)
     privacy_commands.add_commands(commands)
+    names_command.add_commands(commands)
 
     scoring = commands.add_parser("score", help="score stored predictions against the corpus' own gold")
     scoring.add_argument("--task", required=True, metavar="T", help="a shipped task, or one of the recipe's")

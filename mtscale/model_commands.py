@@ -47,23 +47,28 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     predict.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="files, or folders of files")
     predict.add_argument("--output", "-o", required=True, type=Path, metavar="DIR", help="a folder for the predictions")
     _add_model(predict)
-    predict.add_argument("--format", choices=_FORMATS, help="of all inputs (default: told by how each begins)")
     predict.add_argument(
         "--entities",
         choices=("predicted", "given"),
         help="relations between predicted mentions, or those in the input (default: predicted, if anything tags)",
     )
+    add_input_options(predict)
     predict.add_argument(
+        "--allow-text",
+        action="store_true",
+        help="for tasks under a data use agreement: write texts and names too, in the format of the inputs",
+    )
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say how inputs are read."""
+    parser.add_argument("--format", choices=_FORMATS, help="of all inputs (default: told by how each begins)")
+    parser.add_argument(
         "--column",
         action="append",
         default=[],
         metavar="ROLE=NAME",
         help="tsv, jsonl: which column is sentence1, sentence2, text, sentence, index, ...; conll: token=N",
-    )
-    predict.add_argument(
-        "--allow-text",
-        action="store_true",
-        help="for tasks under a data use agreement: write texts and names too, in the format of the inputs",
     )
 
 
@@ -137,13 +142,13 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from mtscale.serving.inputs import find_inputs
 
-    columns = _columns(options.column)
+    columns = given_columns(options.column)
     _refuse_output_among_inputs(options.output, options.inputs)
     inputs = find_inputs(options.inputs, options.format)
     predictor = _predictor(options)
     from mtscale.serving.annotate import Annotator
     from mtscale.serving.files import FilePrediction
-    from mtscale.serving.outputs import OutputFolder, as_it_is, hashed
+    from mtscale.serving.outputs import OutputFolder
 
     sealed = any(task.access is Access.DUA for task in predictor.tasks)
     annotator = Annotator(predictor, options.entities)
@@ -156,9 +161,7 @@ def _predict(options: argparse.Namespace) -> int:
         "columns": columns,
         "text": options.allow_text or not sealed,
     }
-    folder = OutputFolder(
-        options.output, settings, predictor.tasks, hashed if sealed else as_it_is, text=bool(settings["text"])
-    )
+    folder = OutputFolder(options.output, settings, predictor.tasks, text=bool(settings["text"]))
     try:
         summary = FilePrediction(annotator, folder, columns).run(inputs)
     finally:
@@ -180,7 +183,8 @@ def _tell_summary(summary: Summary, folder: OutputFolder, predictor: Predictor, 
         lines.append(f"left out, as they could not be read: {summary.failures}; see above, exit code {EXIT_DATA}")
     if sealed and folder.text:
         lines.append(
-            f"with --allow-text, {folder.path} now holds text under a data use agreement, readable by you alone"
+            f"with --allow-text, {folder.path} now holds text and names under a data use agreement, "
+            "readable by you alone"
         )
     elif sealed:
         lines.append("under a data use agreement: no text was written and names were hashed; --allow-text writes both")
@@ -295,7 +299,12 @@ def _prepare() -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
-def _columns(given: list[str]) -> dict[str, str]:
+def given_columns(given: list[str]) -> dict[str, str]:
+    """The columns of ``--column``, by role.
+
+    Raises:
+        ConfigError: one of them is not ROLE=NAME.
+    """
     columns: dict[str, str] = {}
     for one in given:
         role, equals, name = one.partition("=")

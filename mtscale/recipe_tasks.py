@@ -15,7 +15,7 @@ from mtscale.tasks import TASKS, Access, Kind, Task
 
 _SPLIT_ORDER = ("train", "dev", "test")
 # What a recipe may set on a shipped task too.
-_SETTINGS = ("cap", "fold", "loss_weight", "marking", "train_documents")
+_SETTINGS = ("cap", "fold", "loss_weight", "marking", "train_documents", "choosing_documents")
 
 
 class TaskTable(Section):
@@ -55,7 +55,7 @@ class TaskTable(Section):
     )
     folds: int | None = Field(None, ge=3, description="train files alone: cut their documents into so many folds")
     fold: int = Field(0, ge=0, description="the fold that is test; the next one is dev")
-    split_seed: int = Field(1, ge=0, description="seed of dev_fraction, folds and train_documents")
+    split_seed: int = Field(1, ge=0, description="seed of dev_fraction, folds and limits of documents")
     loss_weight: float = Field(1.0, gt=0, description="multiplies the task's loss")
     cap: int | None = Field(None, ge=1, description="the most training examples of the task that an epoch counts")
     train_documents: int | None = Field(
@@ -63,6 +63,9 @@ class TaskTable(Section):
         ge=1,
         description="the most training documents that are used, drawn by split_seed; dev and test stay whole, but "
         "for protocol 'paper', which trains on as many of dev",
+    )
+    choosing_documents: int | None = Field(
+        None, ge=1, description="the most dev documents that choose the epoch, drawn by split_seed"
     )
     domain: str = Field("own", description="e.g. biomedical or clinical")
     access: Annotated[Access, Field(strict=False)] = Field(Access.DUA, description="'open', or 'dua' (use agreement)")
@@ -162,5 +165,6 @@ class TaskTable(Section):
             loss_weight=self.loss_weight,
             cap=self.cap,
             train_documents=self.train_documents,
+            choosing_documents=self.choosing_documents,
             score_range=self.score_range,
         )

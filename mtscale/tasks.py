@@ -57,7 +57,7 @@ class Task:
 
     ``train_documents`` is the most training documents that are used, drawn with ``split_seed`` from those of the train
     split; dev and test stay whole, unless ``trains_on_dev`` (protocol ``paper``) says that dev is trained on too: of it
-    as many documents at most are used.
+    as many documents at most are used. ``choosing_documents`` is the most documents of a dev split that chooses.
 
     ``loss_weight`` multiplies the task's loss. ``cap`` is the most training examples that an epoch counts of the task
     (see ``inputs.schedule``); over several epochs all are seen.
@@ -86,6 +86,7 @@ class Task:
     loss_weight: float = 1.0
     cap: int | None = None
     train_documents: int | None = None
+    choosing_documents: int | None = None
     trains_on_dev: bool = False
     dev_documents: str | None = None
     dev_fraction: float | None = None

@@ -92,6 +92,13 @@ def true_difference(metric: MetricName, lead: float) -> float:
     return float((other.scores(everything) - one.scores(everything)).mean())
 
 
+@cache
+def true_score(metric: MetricName) -> float:
+    """That of the baseline, on as many clusters."""
+    one, _ = samples(metric, draw(metric, _CLUSTERS_FOR_THE_TRUTH, 0.0, np.random.default_rng(0)))
+    return float(one.scores(np.ones((1, _CLUSTERS_FOR_THE_TRUTH))).mean())
+
+
 def repetitions(metric: MetricName, clusters: int, lead: float, count: int) -> Iterator[tuple[Additive, Additive]]:
     """Test sets drawn one after the other, the same ones each time."""
     for number in range(count):

@@ -73,10 +73,10 @@ def _knowtator(name: str, text: str, *mentions: tuple[str, ...]) -> str:
 
 def _reports(gold: Callable[..., str], suffix: str) -> dict[str, str]:
     return {
-        "reports/zq1-ECHO.txt": REPORT,
-        "reports/zq2-ECG.txt": "Zqone zqtwo",
-        f"gold/zq1-ECHO.{suffix}": gold("zq1-ECHO", REPORT, *DISORDERS),
-        f"gold/zq2-ECG.{suffix}": gold("zq2-ECG", "Zqone zqtwo", ("zqtwo",)),
+        "reports/one-ECHO.txt": REPORT,
+        "reports/two-ECG.txt": "Zqone zqtwo",
+        f"gold/one-ECHO.{suffix}": gold("one-ECHO", REPORT, *DISORDERS),
+        f"gold/two-ECG.{suffix}": gold("two-ECG", "Zqone zqtwo", ("zqtwo",)),
     }
 
 
@@ -117,7 +117,7 @@ CASES = (
     Case(
         "shareclef",
         "list",
-        {**_reports(_bars, "pipe"), "listed.txt": "zq1-ECHO.txt\nzq2-ECG\n"},
+        {**_reports(_bars, "pipe"), "listed.txt": "one-ECHO.txt\ntwo-ECG\n"},
         (_disorders("reports", "gold", "listed.txt"),),
     ),
     Case(

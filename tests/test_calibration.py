@@ -99,8 +99,15 @@ def test_a_run_is_evaluated_with_its_calibration(run: RunDirectory, capsys: pyte
     assert inference["count"] == len(list(catalogue.read_examples(TASKS["evidence-inference"], "dev", None)))
     folder = run.path / "reports" / "calibration"
     assert sorted(path.name for path in folder.iterdir()) == [
-        f"dev.{task}.{suffix}" for task in ("cdr-chemical", "evidence-inference") for suffix in ("json", "png")
+        "dev.cdr-chemical.json",
+        "dev.cdr-chemical.png",
+        "dev.cdr-similarity.json",
+        "dev.evidence-inference.json",
+        "dev.evidence-inference.png",
     ]
+    for task in tasks:
+        low, high = found[task]["interval"]
+        assert -1 <= low < found[task]["values"]["score"] < high <= 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert (folder / "dev.cdr-chemical.png").read_bytes().startswith(b"\x89PNG")

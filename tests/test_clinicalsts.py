@@ -12,7 +12,7 @@ from mtscale.corpora import catalogue
 from mtscale.corpora.clinicalsts import read_examples, read_gold
 from mtscale.corpora.example import PairExample
 from mtscale.errors import ConfigError, DataError
-from mtscale.tasks import TASKS
+from mtscale.tasks import TASKS, Access
 from tests.costs import cost
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -46,7 +46,10 @@ def test_test_scores_stand_in_a_file_of_their_own_that_may_lack_the_last_line_en
 
 
 def test_the_fixtures_read_as_a_data_root() -> None:
-    gold = {split: catalogue.read_gold(STS, split, FIXTURES) for split in ("train", "dev", "test")}
+    gold = {
+        split: catalogue.read_gold(replace(STS, access=Access.OPEN), split, FIXTURES)
+        for split in ("train", "dev", "test")
+    }
     assert gold["test"] == {"1": 4.5, "2": 1.0}
     assert {**gold["train"], **gold["dev"]} == {"1": 3.5, "2": 0.5, "3": 5.0}
     assert (len(gold["train"]), len(gold["dev"])) == (2, 1)

@@ -221,12 +221,12 @@ def test_the_card_says_what_the_run_was(run: RunDirectory, tmp_path: Path) -> No
     run.append_event("best", 10, 2, {"best/cdr-disease/score": 0.61})
     run.append_event("test", 10, 2, {"test/cdr-disease/score": 0.5, "test/cdr-disease/floor": 0.4})
     (run.path / "reports" / "calibration").mkdir(parents=True)
-    report = {"split": "dev", "temperature": 1.5, "ece": 0.2, "ece_scaled": 0.1}
+    report = {"split": "dev", "interval": [0.55, 0.67], "temperature": 1.5, "ece": 0.2, "ece_scaled": 0.1}
     (run.path / "reports" / "calibration" / "dev.cdr-disease.json").write_text(json.dumps(report))
     export = ["export", str(run.path), "--task", "cdr-disease", "-o", str(tmp_path / "out")]
     assert cli.main(export) == EXIT_FINISHED
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "| cdr-disease | f1 | 0.6100 | 0.5000 | 0.4000 |" in card
+    assert "| cdr-disease | f1 | 0.6100 (0.5500 to 0.6700) | 0.5000 | 0.4000 |" in card
     assert "| cdr-disease | dev | 1.5000 | 0.2000 | 0.1000 |" in card
     assert run.record.id in card
     assert run.record.recipe_hash in card

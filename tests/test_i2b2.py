@@ -13,7 +13,7 @@ from mtscale.corpora import catalogue
 from mtscale.corpora.example import RelationExample, Span, TaggedExample
 from mtscale.corpora.i2b2 import RELATIONS, Concept, Record, Stated, read_examples, read_gold, read_records
 from mtscale.errors import ConfigError, DataError
-from mtscale.tasks import TASKS, Kind
+from mtscale.tasks import TASKS, Access, Kind
 from tests.costs import cost
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -174,7 +174,8 @@ def test_concepts_at_one_place_are_one_for_relations_and_all_for_tagging(tmp_pat
 
 
 def test_the_fixtures_read_as_a_data_root() -> None:
-    gold = {split: catalogue.read_gold(RELATION, split, FIXTURES) for split in ("train", "dev", "test")}
+    task = replace(RELATION, access=Access.OPEN)
+    gold = {split: catalogue.read_gold(task, split, FIXTURES) for split in ("train", "dev", "test")}
     assert gold["test"] == {"fixture-0003.2:0-2.2:7-8": ("TeCP",), "fixture-0003.3:0-0.3:5-6": ("TrNAP",)}
     assert {**gold["train"], **gold["dev"]} == {
         "fixture-0001.3:3-4.3:6-7": ("PIP",),

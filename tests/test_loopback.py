@@ -84,9 +84,8 @@ class Alone:
             wanted.append(str(address[0]) if isinstance(address, list) else str(address))
         calls = self.folder / "calls"
         text = calls.read_text(encoding="utf-8", errors="replace") if calls.exists() else ""
-        # Torch, whose ranks meet at ::ffff:127.0.0.1, asks for the name of that, and the resolver (port 53) asks on.
-        four = r'sin_port=htons\((?!53\))[0-9]+\), sin_addr=inet_addr\("([^"]+)"\)'
-        six = r'sin6_port=htons\((?!53\)).*inet_pton\(AF_INET6, "([^"]+)"'
+        four = r'sin_port=htons\([0-9]+\), sin_addr=inet_addr\("([^"]+)"\)'
+        six = r'sin6_port=htons\([0-9]+\).*inet_pton\(AF_INET6, "([^"]+)"'
         wanted += re.findall(four, text) + re.findall(six, text)
         return wanted
 

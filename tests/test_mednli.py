@@ -13,7 +13,7 @@ from mtscale.corpora import catalogue
 from mtscale.corpora.example import PairExample
 from mtscale.corpora.mednli import read_examples, read_gold
 from mtscale.errors import ConfigError, DataError
-from mtscale.tasks import TASKS
+from mtscale.tasks import TASKS, Access
 from tests.costs import cost
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -49,9 +49,9 @@ def test_pairs_of_one_premise_are_one_document(tmp_path: Path) -> None:
 def test_the_fixtures_read_as_a_data_root() -> None:
     for split in ("train", "dev", "test"):
         ids = [f"fixture-{split}-{number}" for number in (1, 2, 3)]
-        gold = catalogue.read_gold(MEDNLI, split, FIXTURES)
+        gold = catalogue.read_gold(replace(MEDNLI, access=Access.OPEN), split, FIXTURES)
         assert gold == dict(zip(ids, ("entailment", "contradiction", "neutral"), strict=True))
-        examples = list(catalogue.read_examples(MEDNLI, split, FIXTURES))
+        examples = list(catalogue.read_examples(replace(MEDNLI, access=Access.OPEN), split, FIXTURES))
         assert {example.document for example in examples} == {ids[0]}
         assert all(isinstance(one, PairExample) and one.first.startswith("Imaginary") for one in examples)
 

@@ -17,13 +17,12 @@ import pytest
 from mtscale import cli
 from mtscale.corpora import catalogue, pubtator
 from mtscale.corpora.catalogue import SAMPLE_FOLDER
-from mtscale.corpora.shareclef import report_id
+from mtscale.corpora.naming import Naming
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED, EXIT_REFUSED
 from mtscale.inputs.encode import TaskEncoder
 from mtscale.runs import RunDirectory
 from mtscale.sealed import seal
 from mtscale.serving import trained
-from mtscale.serving.outputs import hashed
 from mtscale.serving.predictor import Predictor
 from mtscale.tasks import TASKS
 from tests.trained import make_trained_run
@@ -231,11 +230,13 @@ def test_under_an_agreement_no_text_or_name_is_written_unasked(
         assert "4711" not in text
         assert "0815" not in text
         assert SECRET not in text
-    (line,) = [json.loads(text) for name, text in written.items() if name.startswith(hashed("patient-4711.txt"))]
-    assert line["document"] == report_id("patient-4711.txt")
+    name = Naming.of([notes / "patient-4711.txt"]).document
+    assert json.loads(written[f"{name('patient-4711.txt')}.predictions.jsonl"])["document"] == name("patient-4711")
+    assert cli.main(["names", str(notes)]) == EXIT_DATA
+    assert f"{name('patient-4711')}\tpatient-4711\n" in capsys.readouterr().out
     (notes / "patient-0815.txt").unlink()
     assert predict(run, tmp_path / "texts", notes, "--allow-text", tasks="ward") == EXIT_FINISHED
-    assert f"{tmp_path / 'texts'} now holds text under a data use agreement" in capsys.readouterr().out
+    assert f"{tmp_path / 'texts'} now holds text and names under a data use agreement" in capsys.readouterr().out
     assert (tmp_path / "texts" / "patient-4711.txt").read_text() == f"The {SECRET} hurts."
     assert (tmp_path / "texts" / "patient-4711.ann").exists()
     for folder in (out, tmp_path / "texts"):

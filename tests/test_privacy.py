@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mtscale import cli
-from mtscale.corpora.shareclef import report_id
+from mtscale.corpora.naming import Naming
 from mtscale.encoders import ACCESS
 from mtscale.errors import EXIT_DATA, EXIT_FINISHED
 from mtscale.inputs.cache import open_split
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> RunDir
         (run.path / folder).mkdir(parents=True)
     for name in ("train.log", "events.jsonl", "environment.txt", "reports/dev/ward.json", "reports/dev/ward.png"):
         (run.path / name).write_text("")
-    predict(run, "ward", report_id("08114-027513.txt"))
+    predict(run, "ward", hashed("08114-027513"))
     predict(run, "cdr-disease", "2234245")
     run.write_status(run.status.model_copy(update={"state": State.FINISHED}))
     close(run.path)
@@ -61,6 +61,10 @@ def run(made: RunDirectory, tmp_path: Path) -> RunDirectory:
     """A copy to plant something in."""
     shutil.copytree(made.path, tmp_path / "runs" / "trained")
     return RunDirectory(tmp_path / "runs" / "trained")
+
+
+def hashed(name: str) -> str:
+    return Naming(b"key").document(name)
 
 
 def predict(run: RunDirectory, task: str, *documents: str) -> None:
@@ -138,7 +142,7 @@ def test_modes_that_let_others_in(run: RunDirectory, privacy: Any) -> None:
 
 @pytest.mark.parametrize("name", ["08114-027513", "08114027513ABCDE", "123"])
 def test_names_of_documents_under_an_agreement(run: RunDirectory, privacy: Any, name: str) -> None:
-    predict(run, "ward", report_id("a.txt"), name, "other")
+    predict(run, "ward", hashed("a"), name, "other")
     report = privacy(EXIT_DATA)
     assert findings(report, "document names") == [f"{run.path / 'predictions' / 'test.ward.jsonl'}:2"]
     assert name not in json.dumps(report["findings"])
@@ -146,7 +150,7 @@ def test_names_of_documents_under_an_agreement(run: RunDirectory, privacy: Any, 
 
 
 def test_an_id_that_is_no_hash_beside_a_document_that_is(run: RunDirectory, privacy: Any) -> None:
-    predictions = [Prediction(id="08114-027513.s0", document=report_id("a.txt"), spans=[])]
+    predictions = [Prediction(id="08114-027513.s0", document=hashed("a"), spans=[])]
     store(predictions, run.path / "predictions" / "dev.ward.jsonl")
     assert findings(privacy(EXIT_DATA), "document names") == [f"{run.path / 'predictions' / 'dev.ward.jsonl'}:1"]
 

@@ -220,7 +220,7 @@ def test_a_task_with_other_labels_is_another_task(runs: Runs, tmp_path: Path) ->
     made = []
     for recipe, labels in (("one", ["Disease"]), ("two", ["Disease"]), ("three", ["Disease", "Chemical"])):
         run = run_with_predictions(tmp_path / "runs", recipe, 0.8, recipe=recipe, tasks=["cdr-disease"])
-        table = f'name = "{recipe}"\n[[tasks]]\nname = "mine"\nkind = "tagging"\nformat = "pubtator"\n'
+        table = f'name = "{recipe}"\n[[tasks]]\nname = "mine"\nkind = "tagging"\nformat = "pubtator"\naccess = "open"\n'
         table += f"files = {{ {', '.join(f'{split} = {json.dumps(name)}' for split, name in files.items())} }}\n"
         (run.path / "recipe.toml").write_text(table + f"labels = {json.dumps(labels)}\n", encoding="utf-8")
         for path in (run.path / "predictions").iterdir():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from mtscale.corpora import catalogue
 from mtscale.corpora.example import Span, TaggedExample
-from mtscale.corpora.shareclef import Disorder, Report, read_examples, read_gold, read_reports, report_id
+from mtscale.corpora.shareclef import Disorder, Report, read_examples, read_gold, read_reports
 from mtscale.errors import ConfigError, DataError
 from mtscale.tasks import TASKS
 from tests.costs import cost
@@ -25,7 +24,6 @@ TASK = TASKS["shareclefe"]
 DISORDER = "Disease_Disorder"
 
 NAME = "12345-678901-ECHO_REPORT"
-ID = hashlib.sha256(NAME.encode()).hexdigest()[:16]
 TEXT = "Secretword: toy gout and left knee\nswollen. Joke\n\nrash.\n"
 MENTIONS = (((12, 20),), ((25, 34), (35, 42)), ((12, 15), (35, 42)), ((44, 48), (50, 54)))
 Parts = Sequence[tuple[int, int]]
@@ -54,7 +52,7 @@ def write(folder: Path, text: str | bytes = TEXT, gold: str | bytes | None = Non
     gold = gold.encode() if isinstance(gold, str) else gold
     paths = [folder / "reports", folder / "gold"]
     for path in paths:
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     (paths[0] / f"{name}.txt").write_bytes(text.encode() if isinstance(text, str) else text)
     (paths[1] / (f"{name}.txt.knowtator.xml" if gold.startswith(b"<") else f"{name}.txt")).write_bytes(gold)
     return paths
@@ -70,16 +68,16 @@ def test_mentions_with_gaps_are_in_the_gold_alone(tmp_path: Path, gold: str) -> 
     (report,) = read_reports(*paths)
     # The second mention's parts have nothing but a line end between them; a blank line is no more than that either.
     parts = [((12, 20),), ((25, 42),), ((12, 15), (35, 42)), ((44, 54),)]
-    assert report == Report(ID, TEXT, tuple(Disorder(DISORDER, one) for one in parts))
+    assert report == Report(NAME, TEXT, tuple(Disorder(DISORDER, one) for one in parts))
     # The last mention crosses the end of a sentence.
     assert tagged(paths) == [
-        TaggedExample(f"{ID}.s0", ID, TEXT[:43], 0, (Span(12, 20, DISORDER), Span(25, 42, DISORDER))),
-        TaggedExample(f"{ID}.s1", ID, "Joke", 44, ()),
-        TaggedExample(f"{ID}.s2", ID, "rash.", 50, ()),
+        TaggedExample(f"{NAME}.s0", NAME, TEXT[:43], 0, (Span(12, 20, DISORDER), Span(25, 42, DISORDER))),
+        TaggedExample(f"{NAME}.s1", NAME, "Joke", 44, ()),
+        TaggedExample(f"{NAME}.s2", NAME, "rash.", 50, ()),
     ]
     (item,) = read_gold(TASK, paths)
     expected = {(12, 20), (25, 42), (12, 42), (44, 54)}
-    assert item == (ID, ID, {Span(start, end, DISORDER) for start, end in expected})
+    assert item == (NAME, NAME, {Span(start, end, DISORDER) for start, end in expected})
 
 
 def test_a_prediction_of_one_part_is_wrong(tmp_path: Path) -> None:
@@ -144,14 +142,21 @@ def test_offsets_count_carriage_returns_and_a_byte_order_mark(tmp_path: Path) ->
     assert report.text == text
 
 
-def test_ids_are_hashes_of_names_without_suffixes() -> None:
-    for suffix in ("", ".txt", ".pipe", ".txt.knowtator.xml"):
-        assert report_id(NAME + suffix) == ID
-    assert report_id("90001-000001-DISCHARGE_SUMMARY") == "4d82c9973cf62533"
+@pytest.mark.parametrize("suffix", [".pipe", ".txt", ".xml", ".txt.knowtator.xml"])
+def test_ids_are_names_without_suffixes(tmp_path: Path, suffix: str) -> None:
+    paths = write(tmp_path, gold=knowtator(TEXT) if suffix.endswith(".xml") else "")
+    (written,) = paths[1].iterdir()
+    written.rename(paths[1] / f"{NAME}{suffix}")
+    assert [report.id for report in read_reports(*paths)] == [NAME]
 
 
 def test_the_fixtures_read_as_a_data_root() -> None:
-    train, other, test = "4d82c9973cf62533", "d017b8089cbd24f3", "96a07040c9c737b4"
+    named = catalogue.naming(TASK, FIXTURES)
+    assert named is not None
+    train, other, test = (
+        named.document(name)
+        for name in ("90001-000001-DISCHARGE_SUMMARY", "90002-000002-ECHO_REPORT", "90003-000003-RADIOLOGY_REPORT")
+    )
     gold = {split: catalogue.read_gold(TASK, split, FIXTURES) for split in ("train", "dev", "test")}
     assert gold["test"] == {test: {Span(19, 35, DISORDER), Span(37, 59, DISORDER)}}
     assert {**gold["train"], **gold["dev"]} == {
@@ -189,7 +194,7 @@ def test_a_list_names_the_reports_of_a_split(tmp_path: Path) -> None:
     listed = tmp_path / "docids.txt"
     for text in (f"{NAME}\n", f"\n{NAME}.txt\r\n{NAME}"):
         listed.write_bytes(text.encode())
-        assert [item.id for item in read_gold(TASK, [*paths, listed])] == [ID]
+        assert [item.id for item in read_gold(TASK, [*paths, listed])] == [NAME]
     listed.write_text(f"other\nSecretword-{NAME}\n")
     with pytest.raises(DataError, match=r"docids\.txt:2: expected the name of a report in .*reports, found another"):
         list(read_gold(TASK, [*paths, listed]))
@@ -207,26 +212,26 @@ def test_reports_come_in_the_order_of_their_names_and_one_at_a_time(tmp_path: Pa
     (tmp_path / "gold" / "._a.txt").write_bytes(b"\x00")
     (tmp_path / "gold" / "README.md").write_text("nonsense\n")
     reports = read_reports(*paths)
-    assert [next(reports).id, next(reports).id] == [report_id("a"), report_id("b")]
-    with pytest.raises(DataError, match=rf"gold/{report_id('c')}:1: expected REPORT\.txt\|\|TYPE"):
+    assert [next(reports).id, next(reports).id] == ["a", "b"]
+    with pytest.raises(DataError, match=r"gold/c\.txt:1: expected REPORT\.txt\|\|TYPE"):
         next(reports)
 
 
 def test_reports_and_gold_have_to_go_together(tmp_path: Path) -> None:
     paths = write(tmp_path)
     (paths[1] / f"{NAME}.pipe").write_text("")
-    with pytest.raises(DataError, match=rf"gold: expected one file of report {ID}, found two"):
+    with pytest.raises(DataError, match=rf"gold/{NAME}\.[a-z]+: expected one file of this report, found two"):
         list(read_reports(*paths))
     (paths[1] / f"{NAME}.pipe").rename(paths[1] / "other.pipe")
     with pytest.raises(DataError, match=r"reports: expected a file here for each of 2 reports, found none for 1"):
         list(read_reports(*paths))
     (paths[1] / "other.pipe").unlink()
     (paths[0] / "other.txt").write_text("")
-    with pytest.raises(DataError, match=rf"gold: .* found none for 1, first {report_id('other')}"):
+    with pytest.raises(DataError, match=r"gold: .* found none for 1, first that of .*reports/other\.txt"):
         list(read_reports(*paths))
 
 
-def test_files_that_cannot_be_read_are_data_errors_without_the_reports_name(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_data_errors(tmp_path: Path) -> None:
     paths = write(tmp_path)
     for folders in ([tmp_path / "absent", paths[1]], [paths[0], paths[1] / f"{NAME}.txt"]):
         with pytest.raises(DataError, match="expected a folder, found: "):
@@ -240,9 +245,8 @@ def test_files_that_cannot_be_read_are_data_errors_without_the_reports_name(tmp_
         file.mkdir()
         if file.parent == paths[0]:
             (paths[1] / f"{NAME}.txt").write_text("")
-        with pytest.raises(DataError, match=rf"{file.parent.name}/{ID}: expected a readable file, found: ") as caught:
+        with pytest.raises(DataError, match=rf"{file.parent.name}/{NAME}[.a-z]+: expected a readable file, found: "):
             list(read_reports(*paths))
-        assert NAME not in str(caught.value)
         file.rmdir()
         write(tmp_path)
 
@@ -284,12 +288,9 @@ XML = knowtator(TEXT, *MENTIONS[:2])
         (XML.replace('<span start="12" end="20" />', ""), ":3: expected at least one span"),
     ],
 )
-def test_malformed_gold_is_one_error_with_the_reports_id_and_line(
-    tmp_path: Path, gold: str | bytes, message: str
-) -> None:
-    with pytest.raises(DataError, match=rf"gold/{ID}{message}") as caught:
+def test_malformed_gold_is_one_error_with_file_and_line(tmp_path: Path, gold: str | bytes, message: str) -> None:
+    with pytest.raises(DataError, match=rf"gold/{NAME}[.a-z]+{message}") as caught:
         list(read_reports(*write(tmp_path, gold=gold)))
-    assert NAME not in str(caught.value)
     assert "Secretword" not in str(caught.value)
     assert "gout" not in str(caught.value)
 
@@ -300,17 +301,9 @@ def test_a_mention_whose_file_gives_no_text_is_taken_at_its_offsets(tmp_path: Pa
     assert report.disorders == (Disorder(DISORDER, ((12, 20),)),)
 
 
-def test_a_report_that_is_not_utf8_is_an_error_with_its_id_and_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"reports/{ID}:2: expected UTF-8, found byte 0xfc"):
+def test_a_report_that_is_not_utf8_is_an_error_with_file_and_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"reports/{NAME}\.txt:2: expected UTF-8, found byte 0xfc"):
         list(read_reports(*write(tmp_path, "Toy\ngoüt\n".encode("latin-1"))))
-
-
-def test_a_name_that_no_encoding_has_is_hashed_too(tmp_path: Path) -> None:
-    paths = write(tmp_path, TEXT, "", "plain")
-    for folder in paths:
-        (folder / "plain.txt").rename(folder / "\udcff\n\t.txt")
-    (report,) = read_reports(*paths)
-    assert report.id == hashlib.sha256(b"\xff\n\t").hexdigest()[:16]
 
 
 def test_other_kinds_and_other_numbers_of_paths_are_refused_at_once(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from mtscale.metrics.significance import (
     pearson_sample,
     randomization_p,
     ratio_mean,
+    score_interval,
     simultaneous_intervals,
 )
 from tests.clustered_data import METRICS, draw, samples
@@ -317,3 +318,23 @@ def test_what_cannot_be_compared_is_refused(one: np.ndarray, other: np.ndarray, 
     samples: list[Sample] = [Additive(one, RATIOS), Additive(other, RATIOS)]
     with pytest.raises(ValueError, match=message):
         compare(*samples)
+
+
+def test_the_interval_of_a_score_of_single_examples_is_students_of_a_mean() -> None:
+    right = np.arange(40) % 2
+    sample = Additive(np.stack([right, np.ones(40)], axis=-1)[None].astype(np.float64), RATIOS)
+    expected = stats.t.interval(0.95, 39, loc=right.mean(), scale=stats.sem(right))
+    assert score_interval(sample) == pytest.approx(expected, abs=1e-12)
+    wider = score_interval(sample, 0.01)
+    assert wider[0] < expected[0] < expected[1] < wider[1]
+
+
+def test_the_interval_of_a_score_leaves_out_whole_clusters() -> None:
+    one, _ = drawn("f1", clusters=25)
+    left_out = [one.scores(np.delete(np.eye(25), place, axis=0).sum(axis=0)[None]).mean() for place in range(25)]
+    error = np.sqrt(24 / 25 * ((np.array(left_out) - np.mean(left_out)) ** 2).sum())
+    low, high = score_interval(one)
+    assert (low + high) / 2 == pytest.approx(one.scores(np.ones((1, 25))).mean())
+    assert (high - low) / 2 >= stats.t.ppf(0.975, 24) * error - 1e-12
+    with pytest.raises(ValueError, match="at least two clusters"):
+        score_interval(Additive(one.statistics[:, :1], one.measure))

@@ -99,6 +99,23 @@ def test_as_many_documents_are_drawn_of_a_dev_split_that_is_trained_on(task: Tas
     assert kept < dev
 
 
+@pytest.mark.parametrize("task", [WHOLE, NO_DEV, FOLDS])
+def test_the_epoch_may_be_chosen_on_a_part_of_dev(task: Task) -> None:
+    whole = membership(task, "dev", PATHS, lambda: NAMES)
+    dev = set(NAMES) if whole is None else set(filter(whole, NAMES))
+    limited = replace(task, choosing_documents=1)
+    drawn = membership(limited, "dev", PATHS, lambda: NAMES)
+    assert drawn is not None
+    assert len(kept := set(filter(drawn, NAMES))) == 1
+    assert kept < dev
+    for other in (replace(limited, trains_on_dev=True), task):
+        same = membership(other, "dev", PATHS, lambda: NAMES)
+        assert (None if same is None else set(filter(same, NAMES))) in (None, dev)
+    for split in ("train", "test"):
+        one, other_ = (membership(a_task, split, PATHS, lambda: NAMES) for a_task in (task, limited))
+        assert [keep and set(filter(keep, NAMES)) for keep in (one, other_)].count(None) in {0, 2}
+
+
 def test_published_dev_documents_have_to_be_there() -> None:
     with pytest.raises(DataError, match=r"^data/a, data/b: .* 79 documents of ddi2013-dev\.txt .* found all but 79"):
         membership(DDI_DEV, "dev", PATHS, lambda: NAMES)

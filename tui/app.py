@@ -264,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--demo", action="store_true", help="look at recorded runs that come with the app")
     parser.add_argument("--once", action="store_true", help="print the table of runs as plain text and end")
     options = parser.parse_args(arguments)
+    os.umask(0o077)
     root = DEMO if options.demo else options.runs
     if options.once:
         print(one_frame(root))

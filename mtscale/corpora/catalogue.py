@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 from mtscale.corpora import (
     bioc,
@@ -24,10 +25,13 @@ from mtscale.corpora import (
     shareclef,
     tables,
 )
-from mtscale.corpora.example import Example, Gold, GoldItem, GoldValue, SplitName
+from mtscale.corpora.example import SPLITS, Example, Gold, GoldItem, GoldValue, SplitName
+from mtscale.corpora.naming import Naming
 from mtscale.corpora.splits import Membership, membership, source_split
 from mtscale.errors import ConfigError, DataError
-from mtscale.tasks import Task
+from mtscale.tasks import Access, Task
+
+_Item = TypeVar("_Item")
 
 SAMPLE_FOLDER = Path(__file__).parents[1] / "sample"
 
@@ -60,13 +64,19 @@ READERS: Mapping[str, Reader] = {
 def read_examples(task: Task, split: SplitName, data_root: Path | None) -> Iterator[Example]:
     """The examples of one split, one at a time; their ids are unique in the split.
 
+    Those of a task under a use agreement name no document as its corpus does (``naming``).
+
     Raises:
         ConfigError: the format has no reader, the task has no such split, or there is no data root.
         DataError: a file is missing or malformed (a malformed one while iterating).
     """
-    reader, paths = _reader(task), corpus_files(task, split, data_root)
-    examples, keep = reader.examples(task, paths), _membership(task, split, paths)
-    return examples if keep is None else (example for example in examples if keep(example.document))
+    paths = corpus_files(task, split, data_root)
+    named = naming(task, data_root)
+    if named is None:
+        return _own_examples(task, split, paths)
+    with named.hiding(paths):
+        examples = _own_examples(task, split, paths)
+    return _hidden(examples, named, paths, _rename_example)
 
 
 def read_gold(task: Task, split: SplitName, data_root: Path | None) -> Gold:
@@ -81,9 +91,46 @@ def read_gold(task: Task, split: SplitName, data_root: Path | None) -> Gold:
 
 def iterate_gold(task: Task, split: SplitName, data_root: Path | None) -> Iterator[GoldItem]:
     """The entries of ``read_gold`` one at a time."""
-    reader, paths = _reader(task), corpus_files(task, split, data_root)
-    keep = _membership(task, split, paths)
-    return (item for item in reader.gold(task, paths) if keep is None or keep(item.document))
+    paths = corpus_files(task, split, data_root)
+    named = naming(task, data_root)
+    if named is None:
+        return _own_gold(task, split, paths)
+    with named.hiding(paths):
+        gold = _own_gold(task, split, paths)
+    return _hidden(gold, named, paths, _rename_item)
+
+
+def document_names(task: Task, split: SplitName, data_root: Path | None) -> dict[str, str]:
+    """What the documents of a split are called outside their corpus, and in it.
+
+    Raises:
+        ConfigError, DataError: as ``read_examples``.
+    """
+    named = naming(task, data_root)
+    names = (item.document for item in _own_gold(task, split, corpus_files(task, split, data_root)))
+    return {name if named is None else named.document(name): name for name in names}
+
+
+def naming(task: Task, data_root: Path | None) -> Naming | None:
+    """How the documents of a task under a use agreement are called; None for others.
+
+    The key is made of the training files, so that all splits have one; where there are none here, of another split's.
+
+    Raises:
+        ConfigError, DataError: as ``read_examples``.
+    """
+    if task.access is not Access.DUA:
+        return None
+    for split in SPLITS:
+        if split not in task.files:
+            continue
+        paths = [corpus_folder(task, data_root) / name for name in task.files[split]]
+        if all(path.exists() for path in paths):
+            try:
+                return Naming.of(paths)
+            except OSError as error:
+                raise DataError(f"task {task.name}: {error.filename}: cannot be read: {error.strerror}") from None
+    return Naming.of([])
 
 
 def corpus_files(task: Task, split: SplitName, data_root: Path | None) -> list[Path]:
@@ -131,6 +178,35 @@ def _reader(task: Task) -> Reader:
     if task.format not in READERS:
         raise ConfigError(f"task {task.name}: expected one of the formats {', '.join(READERS)}, found {task.format!r}")
     return READERS[task.format]
+
+
+def _own_examples(task: Task, split: SplitName, paths: Sequence[Path]) -> Iterator[Example]:
+    reader = _reader(task)
+    examples, keep = reader.examples(task, paths), _membership(task, split, paths)
+    return examples if keep is None else (example for example in examples if keep(example.document))
+
+
+def _own_gold(task: Task, split: SplitName, paths: Sequence[Path]) -> Iterator[GoldItem]:
+    reader = _reader(task)
+    keep = _membership(task, split, paths)
+    return (item for item in reader.gold(task, paths) if keep is None or keep(item.document))
+
+
+def _hidden(
+    items: Iterator[_Item], named: Naming, paths: Sequence[Path], rename: Callable[[_Item, Naming], _Item]
+) -> Iterator[_Item]:
+    with named.hiding(paths):
+        for item in items:
+            yield rename(item, named)
+
+
+def _rename_example(example: Example, named: Naming) -> Example:
+    document = named.document(example.document)
+    return replace(example, id=named.example(example.id, example.document), document=document)
+
+
+def _rename_item(item: GoldItem, named: Naming) -> GoldItem:
+    return item._replace(document=named.document(item.document), id=named.example(item.id, item.document))
 
 
 def _membership(task: Task, split: SplitName, paths: Sequence[Path]) -> Membership | None:

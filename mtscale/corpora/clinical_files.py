@@ -14,36 +14,32 @@ from mtscale.corpora.lines import Line
 from mtscale.errors import DataError
 
 
-def text_of(path: Path, shown: Path | None = None) -> str:
+def text_of(path: Path) -> str:
     """A file's text, every character of it, line ends as they are, so that offsets stay true.
-
-    Errors name the file ``shown``, where its own name says whom it is about.
 
     Raises:
         DataError: the file cannot be read or is not UTF-8, with the line.
     """
-    shown = shown or path
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise _unreadable(shown, error) from None
+        raise _unreadable(path, error) from None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _not_utf8(shown, data.count(b"\n", 0, error.start) + 1, error) from None
+        raise _not_utf8(path, data.count(b"\n", 0, error.start) + 1, error) from None
 
 
-def lines_of(path: Path, shown: Path | None = None) -> Iterator[Line]:
+def lines_of(path: Path) -> Iterator[Line]:
     r"""The lines of a UTF-8 file, ended by ``\n``, ``\r\n`` or the end of the file; a byte order mark is dropped.
 
     Raises:
         DataError: as ``text_of``.
     """
-    shown = shown or path
     try:
         file = path.open("rb")
     except OSError as error:
-        raise _unreadable(shown, error) from None
+        raise _unreadable(path, error) from None
     with file:
         for number, raw in enumerate(file, start=1):
             if number == 1:
@@ -51,14 +47,14 @@ def lines_of(path: Path, shown: Path | None = None) -> Iterator[Line]:
             try:
                 text = raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise _not_utf8(shown, number, error) from None
-            yield Line(shown, number, text.removesuffix("\n").removesuffix("\r"))
+                raise _not_utf8(path, number, error) from None
+            yield Line(path, number, text.removesuffix("\n").removesuffix("\r"))
 
 
-def _unreadable(shown: Path, error: OSError) -> DataError:
-    return DataError(f"{shown}: expected a readable file, found: {error.strerror}")
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: expected a readable file, found: {error.strerror}")
 
 
-def _not_utf8(shown: Path, line: int, error: UnicodeDecodeError) -> DataError:
+def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> DataError:
     byte = error.object[error.start]
-    return DataError(f"{shown}:{line}: expected UTF-8, found byte 0x{byte:02x}; convert the file")
+    return DataError(f"{path}:{line}: expected UTF-8, found byte 0x{byte:02x}; convert the file")

@@ -39,35 +39,32 @@ class Annotation(NamedTuple):
     text: str
 
 
-def read_annotations(path: Path, shown: Path) -> list[Annotation]:
-    """The mentions of a file; ``text`` is empty where the file gives none. Errors name the file ``shown``.
+def read_annotations(path: Path) -> list[Annotation]:
+    """The mentions of a file; ``text`` is empty where the file gives none.
 
     Raises:
         DataError: the file is no such XML, or a mention lacks its class or its parts, with file and line.
     """
     annotations: list[Annotation] = []
     roots = 0
-    try:
-        for root in read_elements(path, "annotations"):
-            roots += 1
-            annotations += _annotations(root, shown)
-    except DataError as error:
-        raise DataError(str(error).replace(str(path), str(shown))) from None
+    for root in read_elements(path, "annotations"):
+        roots += 1
+        annotations += _annotations(root, path)
     if roots != 1:
-        raise DataError(f"{shown}:1: expected one element annotations, found {roots}")
+        raise DataError(f"{path}:1: expected one element annotations, found {roots}")
     return annotations
 
 
-def _annotations(root: Element, shown: Path) -> Iterator[Annotation]:
+def _annotations(root: Element, path: Path) -> Iterator[Annotation]:
     classes: dict[str, str] = {}
     for element in root.iterfind("classMention"):
-        line = _line(shown, element)
+        line = _line(path, element)
         mention = _attribute(element, line, "id")
         if mention in classes:
             raise line.error("expected one class of a mention, found a second classMention of one id")
         classes[mention] = _child(element, line, "mentionClass")
     for element in root.iterfind("annotation"):
-        line = _line(shown, element)
+        line = _line(path, element)
         mention = _child(element, line, "mention")
         if mention not in classes:
             raise line.error("expected a classMention for the annotation's mention, found none with its id")
@@ -77,8 +74,8 @@ def _annotations(root: Element, shown: Path) -> Iterator[Annotation]:
         yield Annotation(line, classes[mention], parts, element.findtext("spannedText") or "")
 
 
-def _line(shown: Path, element: Element) -> Line:
-    return Line(shown, cast(int, element.sourceline), "")
+def _line(path: Path, element: Element) -> Line:
+    return Line(path, cast(int, element.sourceline), "")
 
 
 def _child(element: Element, line: Line, tag: str) -> str:

@@ -28,14 +28,12 @@ one part is wrong there, as it is for the task's own strict score, which asks fo
 **Sentences** end as in ``sentences``, at blank lines, after a line that ends in a colon and before an item of a list.
 Other line breaks are blanks, since the lines of the reports are wrapped.
 
-**Names.** The names of the reports carry patients' numbers. A report's id is the start of the SHA-256 of its name
-without ``.txt``, and errors name it so. Whoever holds the corpus can find the report again (``report_id``).
+**Names.** The names of the reports, without ``.txt`` their ids, carry patients' numbers. They leave this reader as they
+are; outside the corpus the reports are called otherwise (``naming``).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -94,11 +92,6 @@ def read_gold(task: Task, paths: Sequence[Path]) -> Iterator[GoldItem]:
     return annotated.tagging_gold(task, (_document(report, gaps=True) for report in read_reports(*paths)))
 
 
-def report_id(name: str) -> str:
-    """The id of a report with a file name: 16 digits of the SHA-256 of the name without its suffixes."""
-    return hashlib.sha256(os.fsencode(_stem(name))).hexdigest()[:16]
-
-
 def read_reports(reports: Path, gold: Path, listed: Path | None = None) -> Iterator[Report]:
     """Read reports one at a time, in the order of their names; all of a folder, or those of a list.
 
@@ -115,12 +108,9 @@ def read_reports(reports: Path, gold: Path, listed: Path | None = None) -> Itera
     if not wanted:
         raise DataError(f"{listed or reports}: expected reports, found none (files REPORT.txt, or names of them)")
     for name, path in wanted.items():
-        id_ = report_id(name)
-        text = text_of(path, reports / id_)
-        found = golds[name]
-        shown = gold / id_
-        annotations = read_annotations(found, shown) if found.suffix == ".xml" else _pipes(found, shown, name)
-        yield Report(id_, _masked(text), tuple(dict.fromkeys(_disorder(text, one) for one in annotations)))
+        text, found = text_of(path), golds[name]
+        annotations = read_annotations(found) if found.suffix == ".xml" else _pipes(found, name)
+        yield Report(name, _masked(text), tuple(dict.fromkeys(_disorder(text, one) for one in annotations)))
 
 
 def _check(task: Task, paths: Sequence[Path]) -> None:
@@ -149,7 +139,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
             continue
         name = _stem(path.name)
         if name in files:
-            raise DataError(f"{folder}: expected one file of report {report_id(name)}, found two; remove one")
+            raise DataError(f"{path}: expected one file of this report, found two in its folder; remove one")
         files[name] = path
     return files
 
@@ -166,7 +156,7 @@ def _same_reports(names: dict[str, Path], folder: Path, there: dict[str, Path]) 
     if missing:
         raise DataError(
             f"{folder}: expected a file here for each of {len(names)} reports, found none for {len(missing)}, first "
-            f"{report_id(missing[0])}; add them, or name the reports to be read in a list"
+            f"that of {names[missing[0]]}; add them, or name the reports to be read in a list"
         )
 
 
@@ -174,13 +164,13 @@ def _names(listed: Path, reports: Path, texts: dict[str, Path]) -> Iterator[str]
     for line in lines_of(listed):
         name = _stem(line.text.strip())
         if name and name not in texts:
-            raise line.error(f"expected the name of a report in {reports}, found another ({report_id(name)})")
+            raise line.error(f"expected the name of a report in {reports}, found another")
         if name:
             yield name
 
 
-def _pipes(path: Path, shown: Path, name: str) -> Iterator[Annotation]:
-    for line in lines_of(path, shown):
+def _pipes(path: Path, name: str) -> Iterator[Annotation]:
+    for line in lines_of(path):
         if not line.text.strip():
             continue
         columns = line.text.strip().split("||", 3)

@@ -44,11 +44,12 @@ def membership(
         DataError: the listed dev documents are not all there, or there are too few documents to cut.
     """
     cut = _cut(task, split, paths, documents)
-    trained_on = ("train", "dev") if task.trains_on_dev else ("train",)
-    if split not in trained_on or task.train_documents is None:
+    of_dev = task.train_documents if task.trains_on_dev else task.choosing_documents
+    limit = {"train": task.train_documents, "dev": of_dev}.get(split)
+    if limit is None:
         return cut
     whole = {document for document in documents() if cut is None or cut(document)}
-    drawn = sorted(whole, key=lambda document: _draw(task, document))[: task.train_documents]
+    drawn = sorted(whole, key=lambda document: _draw(task, document))[:limit]
     return frozenset(drawn).__contains__
 
 

@@ -92,7 +92,9 @@ def open_split(
     """
     source_hash = files_hash(catalogue.corpus_files(task, split, data_root))
     whole = longest if split == "test" and procedure.too_long == "drop" else None
-    key = _key(task, split, source_hash, vocabulary, max_pieces, _spelling(task.kind, procedure, whole))
+    named = catalogue.naming(task, data_root)
+    naming = "" if named is None else named.key.hex()
+    key = _key(task, split, source_hash + naming, vocabulary, max_pieces, _spelling(task.kind, procedure, whole))
     folder = _cache_folder(task, data_root)
     arrow, facts = folder / f"{task.name}.{split}.{key}.arrow", folder / f"{task.name}.{split}.{key}.json"
     in_use = InUse(folder)

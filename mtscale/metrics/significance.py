@@ -180,10 +180,7 @@ class Comparison:
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         """The interval that misses the true difference with probability ``alpha``."""
-        from scipy import stats
-
-        half = float(stats.t.ppf(1 - alpha / 2, self.degrees)) * self.error if self.error else 0.0
-        return self.difference - half, self.difference + half
+        return _interval(self.difference, self.error, self.degrees, alpha)
 
     @property
     def has_few_clusters(self) -> bool:
@@ -211,9 +208,21 @@ def compare(baseline: Sample, other: Sample, *, draws: int = RANDOMIZATIONS, see
     if baseline.clusters < 2:
         raise ValueError("expected at least two clusters to resample, found one")
     difference = float(_differences(baseline, other, np.ones((1, baseline.clusters)))[0])
-    error, degrees = _jackknife(baseline, other)
+    error, degrees = _jackknife(lambda weights: _differences(baseline, other, weights), (baseline, other))
     p = randomization_p(baseline.additive(), other.additive(), draws=draws, seed=seed)
     return Comparison(difference, error, degrees, p, baseline.clusters, baseline.seeds)
+
+
+def score_interval(sample: Sample, alpha: float = ALPHA) -> tuple[float, float]:
+    """The interval of one model's score, averaged over seeds: it misses the true one with probability ``alpha``.
+
+    Raises:
+        ValueError: fewer than two clusters.
+    """
+    if sample.clusters < 2:
+        raise ValueError("expected at least two clusters to leave out, found one")
+    error, degrees = _jackknife(lambda weights: sample.scores(weights).mean(axis=1), (sample,))
+    return _interval(float(sample.scores(np.ones((1, sample.clusters))).mean()), error, degrees, alpha)
 
 
 def randomization_p(baseline: Additive, other: Additive, *, draws: int = RANDOMIZATIONS, seed: int = 0) -> float:
@@ -267,22 +276,32 @@ def _differences(baseline: Sample, other: Sample, weights: Array) -> Array:
     return gains
 
 
-def _jackknife(baseline: Sample, other: Sample) -> tuple[float, float]:
-    """The standard error of the difference by leaving out each cluster in turn, and its degrees of freedom."""
-    count = baseline.clusters
+def _interval(value: float, error: float, degrees: float, alpha: float) -> tuple[float, float]:
+    from scipy import stats
+
+    half = float(stats.t.ppf(1 - alpha / 2, degrees)) * error if error else 0.0
+    return value - half, value + half
+
+
+def _jackknife(values: Callable[[Array], Array], samples: Sequence[Sample]) -> tuple[float, float]:
+    """The standard error of a value by leaving out each cluster in turn, and its degrees of freedom.
+
+    ``values`` gives it for weights of the clusters (draws, clusters); ``samples`` are those that it is made of.
+    """
+    count = samples[0].clusters
     rows = max(1, _CELLS_AT_ONCE // count)
     parts = []
     for start in range(0, count, rows):
         left_out = np.arange(start, min(start + rows, count))
         weights = np.ones((len(left_out), count))
         weights[np.arange(len(left_out)), left_out] = 0.0
-        parts.append(_differences(baseline, other, weights))
+        parts.append(values(weights))
     influences = np.concatenate(parts)
     influences = influences - influences.mean()
     total = float((influences**2).sum())
     if math.sqrt(total) <= _ROUNDING:
         return 0.0, count - 1.0
-    sizes = sum(one.measure.size(one.statistics.sum(axis=0)) for one in (baseline.additive(), other.additive()))
+    sizes = sum(one.measure.size(one.statistics.sum(axis=0)) for one in (sample.additive() for sample in samples))
     return math.sqrt((count - 1) / count * total), _degrees(influences, np.asarray(sizes))
 
 

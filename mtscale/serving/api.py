@@ -24,7 +24,6 @@ from mtscale.errors import ConfigError, DataError
 from mtscale.serving.annotate import Annotator
 from mtscale.serving.guard import Guard, Limits
 from mtscale.serving.meters import Meters
-from mtscale.serving.outputs import as_it_is
 from mtscale.serving.predictor import Predictor
 from mtscale.serving.reading import read_object
 from mtscale.serving.units import Unit
@@ -106,7 +105,7 @@ class Service:
         return {"mtscale": __version__, "model": self.predictor.trained.hash, "tasks": tasks, **asdict(self.limits)}
 
     def _answer(self, units: Sequence[Unit]) -> list[dict[str, Any]]:
-        return [as_json(found, self._tasks, as_it_is) for found in self._annotator.annotate(units)]
+        return [as_json(found, self._tasks, str) for found in self._annotator.annotate(units)]
 
 
 def make_app(service: Service, token: str | None) -> Guard:

@@ -43,7 +43,7 @@ def card(run: RunDirectory, trained: Sequence[Task], tasks: Sequence[Task], max_
         _use(tasks, max_pieces, loaded.procedure, whole=whole),
         "## Training\n\n" + _facts(record, loaded.encoder.name),
         "## Data\n\n" + "\n".join(_data(task, record) for task in trained),
-        "## Scores\n\n" + _scores(summary, tasks, record.protocol),
+        "## Scores\n\n" + _scores(run.path, summary, tasks, record.protocol),
         "## Calibration\n\n" + _calibration(run.path, tasks),
         "## Limits\n\n" + _limits(tasks, max_pieces),
     ]
@@ -125,13 +125,20 @@ def _data(task: Task, record: RunRecord) -> str:
     return "* " + "; ".join(fact for fact in facts if fact)
 
 
-def _scores(summary: RunSummary, tasks: Sequence[Task], protocol: str) -> str:
+def _scores(run: Path, summary: RunSummary, tasks: Sequence[Task], protocol: str) -> str:
     rows = []
     for task in tasks:
         found = summary["scores"][task.name]
-        numbers = [found["dev"], found["test"], found["floor"]]
-        rows.append([plain(task.name), task.metric, *("" if one is None else f"{one:.4f}" for one in numbers)])
-    note = "One run, one seed. The floor is what a constant answer, or a dictionary of training mentions, reaches."
+        numbers = [f"{one:.4f}" if one is not None else "" for one in (found["dev"], found["test"], found["floor"])]
+        intervals = {one["split"]: one["interval"] for one in _evaluated(run, task) if one["interval"] is not None}
+        for place, split in enumerate(("dev", "test")):
+            if numbers[place] and split in intervals:
+                numbers[place] += " ({:.4f} to {:.4f})".format(*intervals[split])
+        rows.append([plain(task.name), task.metric, *numbers])
+    note = (
+        "One run, one seed; in parentheses 95 % intervals over documents, where `mtscale evaluate` has measured them. "
+        "The floor is what a constant answer, or a dictionary of training mentions, reaches."
+    )
     if names.chosen_on(protocol) == "test":
         note += f" Test scores are {names.OPTIMISTIC}."
     return _table(["task", "metric", "dev", "test", "floor"], rows) + f"\n\n{note}"
@@ -140,14 +147,21 @@ def _scores(summary: RunSummary, tasks: Sequence[Task], protocol: str) -> str:
 def _calibration(run: Path, tasks: Sequence[Task]) -> str:
     rows = []
     for task in tasks:
-        for path in sorted((run / "reports" / CALIBRATION).glob(f"*.{task.name}.json")):
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for found in _evaluated(run, task):
+            if "temperature" not in found:
+                continue  # similarity has no probabilities
             numbers = [found["temperature"], found["ece"], found["ece_scaled"]]
             rows.append([plain(task.name), found["split"], *(f"{one:.4f}" for one in numbers)])
     if not rows:
         return "Not measured; `mtscale evaluate` does."
     header = ["task", "split", "temperature", "expected calibration error", "with that temperature"]
     return _table(header, rows) + "\n\nTemperatures were fitted on dev and are not part of the weights."
+
+
+def _evaluated(run: Path, task: Task) -> list[dict[str, Any]]:
+    """What ``mtscale evaluate`` has found of a task, of each split it was run on."""
+    paths = sorted((run / "reports" / CALIBRATION).glob(f"*.{task.name}.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def _limits(tasks: Sequence[Task], max_pieces: int) -> str:

@@ -26,9 +26,10 @@ from mtscale.tasks import Kind, Task
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a task on a split, and what its calibration is made of (None for similarity)."""
+    """The scores of a task on a split with what was predicted, and what calibration is made of (similarity: None)."""
 
     score: TaskScore
+    predictions: list[Prediction]
     logits: Logits | None
     labels: Labels | None
 
@@ -45,9 +46,9 @@ def evaluate(predictor: Predictor, task: Task, split: SplitName, data_root: Path
     predictions = _predictions(task, rows, logits)
     score = judge.score(task, split, predictions, data_root)
     if task.kind is Kind.SIMILARITY:
-        return Evaluation(score, None, None)
+        return Evaluation(score, predictions, None, None)
     labels = [label for row in rows for label in _labels(task, row)]
-    return Evaluation(score, np.concatenate(logits), np.array(labels, dtype=np.int64))
+    return Evaluation(score, predictions, np.concatenate(logits), np.array(labels, dtype=np.int64))
 
 
 def _labels(task: Task, row: Row) -> list[int]:

@@ -12,7 +12,7 @@ from mtscale.checks.progress import with_progress
 from mtscale.errors import DataError
 from mtscale.serving.annotate import Annotated, Annotator
 from mtscale.serving.inputs import Input
-from mtscale.serving.outputs import Output, OutputFolder, hashed
+from mtscale.serving.outputs import Output, OutputFolder
 from mtscale.serving.reading import read
 from mtscale.serving.shown import visible
 from mtscale.serving.units import Failure, Unit
@@ -109,11 +109,12 @@ class FilePrediction:
     def _tell(self, begun: _Begun, number: int, failure: Failure) -> None:
         begun.failures += 1
         shown, id_, message = str(begun.input.path), failure.id, failure.message
-        if self._folder.name is hashed:
+        if not self._folder.text:
             # Names of files and documents may say whom they are about.
-            shown = f"input {number} ({hashed(begun.input.name)})"
+            name = self._folder.names(begun.input)
+            shown = f"input {number} ({name(begun.input.name)})"
             message = message.replace(str(begun.input.path.with_suffix("")), shown)
-            id_ = id_ if not id_ or _LINE.fullmatch(id_) else hashed(id_)
+            id_ = id_ if not id_ or _LINE.fullmatch(id_) else name(id_)
         logger.error("%s: left out: %s: %s", shown, visible(id_) or "what has not been read yet", message)
 
 

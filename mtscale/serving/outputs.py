@@ -5,22 +5,23 @@
     predict.json              with which model and settings the folder is filled
     done.jsonl                the inputs that are done; a line is written when their files stand under their names
 
-Ids of documents and names of files may identify patients. For ``dua`` tasks both are hashed, as those of ShARe/CLEF are
-by its reader: 16 digits of the SHA-256.
+Ids of documents and names of files may identify patients. For ``dua`` tasks both are hashed, with a key that is made of
+the input's content (``corpora.naming``), unless texts may be written.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+from mtscale.corpora.naming import Naming
 from mtscale.errors import ConfigError
 from mtscale.runs import UNFINISHED, write_atomically
 from mtscale.serving.annotate import Annotated
@@ -31,22 +32,10 @@ from mtscale.tasks import Task
 SETTINGS, DONE = "predict.json", "done.jsonl"
 
 
-def hashed(name: str) -> str:
-    """What is written of an identifying name."""
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-
-
-def as_it_is(name: str) -> str:
-    """What is written of a name that identifies nobody."""
-    return name
-
-
 class OutputFolder:
-    """A folder that a prediction fills. ``name`` gives what may be written of a name or id; ``text`` allows texts."""
+    """A folder that a prediction fills. ``text`` allows texts, and names and ids as they are."""
 
-    def __init__(
-        self, path: Path, settings: Mapping[str, Any], tasks: Sequence[Task], name: Callable[[str], str], *, text: bool
-    ) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], tasks: Sequence[Task], *, text: bool) -> None:
         """Make the folder, or take it up where it was filled with the same settings.
 
         Raises:
@@ -54,8 +43,8 @@ class OutputFolder:
         """
         self.path = path
         self.tasks = tasks
-        self.name = name
         self.text = text
+        self._namings: dict[str, Naming] = {}
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take(settings)
@@ -93,9 +82,20 @@ class OutputFolder:
         records = [json.loads(line) for line in content[:whole].splitlines()]
         return {record["input"]: record for record in records}
 
+    def names(self, one: Input) -> Callable[[str], str]:
+        """Gives what may be written of an input's name, and of the ids in it."""
+        if self.text:
+            return str
+        if one.name not in self._namings:
+            try:
+                self._namings[one.name] = Naming.of([one.path])
+            except OSError:  # told when it is read; until then it has some name
+                self._namings[one.name] = Naming(secrets.token_bytes(32))
+        return self._namings[one.name].document
+
     def failures_of(self, one: Input) -> int | None:
         """With how many failures an input is done; None if it is not, or has changed since."""
-        record = self._known.get(self.name(one.name))
+        record = self._known.get(self.names(one)(one.name))
         if record is None or (record["size"], record["changed_ns"]) != (one.size, one.changed_ns):
             return None
         return int(record["failures"])
@@ -106,7 +106,7 @@ class OutputFolder:
 
     def record(self, one: Input, units: int, failures: int) -> None:
         """Write down that an input is done."""
-        record = {"input": self.name(one.name), "size": one.size, "changed_ns": one.changed_ns}
+        record = {"input": self.names(one)(one.name), "size": one.size, "changed_ns": one.changed_ns}
         self._done.write(json.dumps({**record, "units": units, "failures": failures}).encode() + b"\n")
         self._done.flush()
         os.fsync(self._done.fileno())
@@ -151,8 +151,9 @@ class Output:
         if self._writers:
             return
         folder, one = self._folder, self._input
-        lines = folder.path / f"{folder.name(one.name)}.predictions.jsonl"
-        self._writers.append(LinesWriter(self._open(lines), folder.tasks, folder.name))
+        name = folder.names(one)
+        lines = folder.path / f"{name(one.name)}.predictions.jsonl"
+        self._writers.append(LinesWriter(self._open(lines), folder.tasks, name))
         native = WRITERS.get(one.format)
         if native is not None and folder.text:
             target = folder.path / one.name

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mtscale import recipe
+from mtscale.corpora.naming import is_hashed
 from mtscale.encoders import ACCESS, is_marked
 from mtscale.inputs import purge
 from mtscale.recipe_tasks import TaskTable
@@ -42,8 +43,6 @@ _PREDICTIONS = re.compile(r"predictions/(?:dev|test)\.([^/]+)\.jsonl")
 _REPORTS = re.compile(r"reports/(?:dev|test|calibration)/[^/]+\.(?:json|png)")
 _CHECKPOINT = re.compile(r"checkpoints/(best|step-\d+)/(.+)")
 _ASIDE = re.compile(r"checkpoints/\.(?:saving|old)-.+")
-# What names of documents are hashed to (``outputs.hashed``, ``corpora.shareclef.report_id``); ids begin with it.
-_HASH = re.compile(r"[0-9a-f]{16}(?![0-9A-Za-z])")
 
 Names = Literal["hashed", "as in the corpus", "none stored"]
 
@@ -268,7 +267,7 @@ def _named_plainly(path: Path) -> tuple[int, int | None]:
 def _is_hashed(line: str) -> bool:
     try:
         content = json.loads(line)
-        return bool(_HASH.match(content["id"]) and _HASH.fullmatch(content.get("document", content["id"][:16])))
+        return is_hashed(content["id"], content.get("document", content["id"][:16]))
     except (ValueError, TypeError, KeyError, AttributeError):
         return False
 

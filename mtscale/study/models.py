@@ -39,6 +39,7 @@ _ASKED = (
     "scheme",
     "dev_documents",
     "dev_fraction",
+    "choosing_documents",
     "folds",
     "fold",
     "split_seed",

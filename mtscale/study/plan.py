@@ -305,7 +305,9 @@ def size_text(plan: Plan) -> str:
     finetune = sorted({recipe.finetune.epochs for recipe in recipes if "finetune" in recipe.stages})
     epochs = f"{_listed(refine)} epochs of refine" + (f", {_listed(finetune)} of finetune" if finetune else "")
     used = "all training documents" if documents is None else f"at most {documents:,} training documents of each task"
-    return f"{_protocols(study)}, seeds {_listed(study.seeds)}; {epochs}; {used}; {_whole(plan)} whole."
+    limits = sorted({one.choosing_documents for one in study.tasks if one.choosing_documents})
+    chosen = f"; the epoch is chosen on at most {_listed(limits)} documents of dev" if limits else ""
+    return f"{_protocols(study)}, seeds {_listed(study.seeds)}; {epochs}; {used}{chosen}; {_whole(plan)} whole."
 
 
 def _protocols(study: Study) -> str:
@@ -316,6 +318,8 @@ def _protocols(study: Study) -> str:
 
 def _whole(plan: Plan) -> str:
     """The splits that a limit of documents leaves alone: under protocol ``paper`` dev is trained on."""
+    if any(one.choosing_documents for one in plan.study.tasks):
+        return "test"
     if plan.size.documents is None or "paper" not in plan.study.protocols:
         return "dev and test"
     return "test" if plan.study.protocols == ("paper",) else "test, and dev where it chooses,"

@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from mtscale.ds_config import Machine
 from mtscale.training.machine import free_port
+from mtscale.training.meeting import meeting_file
 
 T = TypeVar("T")
 
@@ -50,7 +51,8 @@ def start(ranks: Ranks, machine: Machine) -> torch.device:
         os.environ.setdefault(name, value)
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(free_port())
-    if ranks.local_world_size == ranks.world_size and os.environ["MASTER_ADDR"] in {"127.0.0.1", "localhost"}:
+    on_one_host = ranks.local_world_size == ranks.world_size and os.environ["MASTER_ADDR"] in {"127.0.0.1", "localhost"}
+    if on_one_host:
         # All on this host: gloo would take the address that its name has, and so one on a network.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
@@ -67,7 +69,16 @@ def start(ranks: Ranks, machine: Machine) -> torch.device:
     else:
         torch.cuda.set_device(ranks.local_rank)
         device = torch.device("cuda", ranks.local_rank)
-    deepspeed.init_distributed(dist_backend="gloo" if machine.accelerator == "cpu" else "nccl", verbose=False)
+    place = None
+    if on_one_host:
+        place = f"file://{meeting_file(ranks.rank, ranks.world_size, int(os.environ['MASTER_PORT']))}"
+    deepspeed.init_distributed(
+        dist_backend="gloo" if machine.accelerator == "cpu" else "nccl",
+        init_method=place,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        verbose=False,
+    )
     return device
 
 

@@ -210,6 +210,8 @@ def check(options: argparse.Namespace) -> Job:
     text = find_files(loaded.pretrain, data_root, beside) if "pretrain" in loaded.stages else None
     runs = runs_folder(options.runs)
     family = options.run or f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if not RUN_NAME.fullmatch(family):
+        raise ConfigError(f"--run {family!r}: a run's name has letters, digits and . _ - + only")
     job = Job(
         recipe=loaded,
         recipe_path=path,
@@ -251,9 +253,7 @@ def _members(loaded: Recipe, tasks: tuple[Task, ...], family: str) -> tuple[Memb
 
 
 def _check_runs(job: Job) -> None:
-    """Refuse a family with a live run, or one that is finished as a whole, or whose name cannot be used."""
-    if not RUN_NAME.fullmatch(job.family):
-        raise ConfigError(f"--run {job.family!r}: a run's name has letters, digits and . _ - + only")
+    """Refuse a family with a live run, or one that is finished as a whole."""
     finished = 0
     for member in job.members:
         run = RunDirectory(job.runs / member.name)
