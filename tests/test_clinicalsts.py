@@ -48,9 +48,6 @@ def test_test_scores_stand_in_a_file_of_their_own_that_may_lack_the_last_line_en
 def test_the_fixtures_read_as_a_data_root() -> None:
     task = replace(STS, access=Access.OPEN)
     gold = {split: catalogue.read_gold(task, split, FIXTURES) for split in ("train", "dev", "test")}
-        split: catalogue.read_gold(replace(STS, access=Access.OPEN), split, FIXTURES)
-        for split in ("train", "dev", "test")
-    }
     assert gold["test"] == {"1": 4.5, "2": 1.0}
     assert {**gold["train"], **gold["dev"]} == {"1": 3.5, "2": 0.5, "3": 5.0}
     assert (len(gold["train"]), len(gold["dev"])) == (2, 1)
