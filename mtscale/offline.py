@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from mtscale.tasks import Access, Task
 
 # What Hugging Face's libraries read when they are imported, here and in the processes that this one starts.
-_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 # The user's word that the hub may be asked: `HF_HUB_OFFLINE=0`.
 _ALLOWED = {"0", "false", "off", "no"}
 
@@ -19,7 +19,7 @@ def keep_off_hubs(tasks: Iterable[Task], *, sealed: bool = False) -> None:
     allowed = os.environ.get("HF_HUB_OFFLINE", "").lower() in _ALLOWED
     if allowed or not (sealed or any(task.access is Access.DUA for task in tasks)):
         return
-    for name in _VARIABLES:
+    for name in VARIABLES:
         os.environ[name] = "1"
     # A library that is loaded already has read them, but asks this before each request.
     loaded = sys.modules.get("huggingface_hub.constants")

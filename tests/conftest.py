@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mtscale import offline
 from tests.tiny_encoder import write_tiny_encoder
 
 # Models here are tiny, and what trains beside another training with a thread on every core waits for it.
@@ -25,6 +27,20 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
     monkeypatch.setenv("MTSCALE_CACHE", str(tmp_path_factory.getbasetemp() / "encoded"))
+
+
+@pytest.fixture(autouse=True)
+def _own_offline_mode() -> Iterator[None]:
+    """A command run in this process on data under an agreement keeps it off hubs; the next test may ask them."""
+    before = {name: os.environ.get(name) for name in offline.VARIABLES}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if (loaded := sys.modules.get("huggingface_hub.constants")) is not None:
+        loaded.HF_HUB_OFFLINE = offline.is_offline()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ def test_a_folder_needs_config_and_weights(folder: Path) -> None:
 @pytest.mark.parametrize("broken", ["config.json", "model.safetensors"])
 def test_a_truncated_file_is_refused(folder: Path, broken: str) -> None:
     (folder / broken).write_bytes((folder / broken).read_bytes()[:100])
-    with pytest.raises(ConfigError, match="cannot load its weights"):
+    with pytest.raises(ConfigError, match=r"cannot load its weights\. Expected a folder in Hugging Face format"):
         load_encoder(str(folder), 0.0, 64)
 
 

@@ -70,13 +70,7 @@ def read_examples(task: Task, split: SplitName, data_root: Path | None) -> Itera
         ConfigError: the format has no reader, the task has no such split, or there is no data root.
         DataError: a file is missing or malformed (a malformed one while iterating).
     """
-    paths = corpus_files(task, split, data_root)
-    named = naming(task, data_root)
-    if named is None:
-        return _own_examples(task, split, paths)
-    with named.hiding(paths):
-        examples = _own_examples(task, split, paths)
-    return _hidden(examples, named, paths, _rename_example)
+    return _read(task, split, data_root, _own_examples, _rename_example)
 
 
 def read_gold(task: Task, split: SplitName, data_root: Path | None) -> Gold:
@@ -91,13 +85,7 @@ def read_gold(task: Task, split: SplitName, data_root: Path | None) -> Gold:
 
 def iterate_gold(task: Task, split: SplitName, data_root: Path | None) -> Iterator[GoldItem]:
     """The entries of ``read_gold`` one at a time."""
-    paths = corpus_files(task, split, data_root)
-    named = naming(task, data_root)
-    if named is None:
-        return _own_gold(task, split, paths)
-    with named.hiding(paths):
-        gold = _own_gold(task, split, paths)
-    return _hidden(gold, named, paths, _rename_item)
+    return _read(task, split, data_root, _own_gold, _rename_item)
 
 
 def document_names(task: Task, split: SplitName, data_root: Path | None) -> dict[str, str]:
@@ -192,7 +180,23 @@ def _own_gold(task: Task, split: SplitName, paths: Sequence[Path]) -> Iterator[G
     return (item for item in reader.gold(task, paths) if keep is None or keep(item.document))
 
 
-def _hidden(
+def _read(
+    task: Task,
+    split: SplitName,
+    data_root: Path | None,
+    read: Callable[[Task, SplitName, Sequence[Path]], Iterator[_Item]],
+    rename: Callable[[_Item, Naming], _Item],
+) -> Iterator[_Item]:
+    """What the split's files hold; of a task under a use agreement without the corpus' own names, in errors too."""
+    paths, named = corpus_files(task, split, data_root), naming(task, data_root)
+    if named is None:
+        return read(task, split, paths)
+    with named.hiding(paths):
+        items = read(task, split, paths)
+    return _renamed(items, named, paths, rename)
+
+
+def _renamed(
     items: Iterator[_Item], named: Naming, paths: Sequence[Path], rename: Callable[[_Item, Naming], _Item]
 ) -> Iterator[_Item]:
     with named.hiding(paths):

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mtscale.errors import DataError
@@ -44,9 +45,9 @@ class Naming:
         digest = hashlib.blake2b(digest_size=32, person=_PERSON)
         for path in paths:
             for file in _files(path):
-                with open(file, "rb") as stream:
-                    content = hashlib.file_digest(stream, lambda: hashlib.blake2b(person=_PERSON))
-                digest.update(os.fsencode(file.relative_to(path)) + b"\0" + content.digest())
+                facts = file.stat()
+                content = _content(file, facts.st_size, facts.st_mtime_ns)
+                digest.update(os.fsencode(file.relative_to(path)) + b"\0" + content)
         return cls(digest.digest())
 
     def document(self, name: str) -> str:
@@ -85,6 +86,13 @@ class Naming:
             yield
         except DataError as error:
             raise DataError(self.message(str(error), paths)) from None
+
+
+# Every reading of a split asks for the key; a large table is not hashed each time.
+@lru_cache(maxsize=4096)
+def _content(file: Path, size: int, changed_ns: int) -> bytes:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(person=_PERSON)).digest()
 
 
 def is_hashed(id_: str, document: str) -> bool:

@@ -130,7 +130,7 @@ def _scores(run: Path, summary: RunSummary, tasks: Sequence[Task], protocol: str
     for task in tasks:
         found = summary["scores"][task.name]
         numbers = [f"{one:.4f}" if one is not None else "" for one in (found["dev"], found["test"], found["floor"])]
-        intervals = {one["split"]: one["interval"] for one in _evaluated(run, task) if one["interval"] is not None}
+        intervals = {one["split"]: one["interval"] for one in _evaluated(run, task) if one.get("interval")}
         for place, split in enumerate(("dev", "test")):
             if numbers[place] and split in intervals:
                 numbers[place] += " ({:.4f} to {:.4f})".format(*intervals[split])

@@ -70,7 +70,8 @@ def start(ranks: Ranks, machine: Machine) -> torch.device:
         torch.cuda.set_device(ranks.local_rank)
         device = torch.device("cuda", ranks.local_rank)
     place = None
-    if on_one_host:
+    # torchrun's agent keeps the store on the port itself.
+    if on_one_host and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         place = f"file://{meeting_file(ranks.rank, ranks.world_size, int(os.environ['MASTER_PORT']))}"
     deepspeed.init_distributed(
         dist_backend="gloo" if machine.accelerator == "cpu" else "nccl",
