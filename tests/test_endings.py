@@ -101,7 +101,7 @@ ENDS = {
     "two-terminated": (command("stop", "--terminate"), State.STOPPED, "KILLED", 2),
     "two-killed": (command("stop", "--kill"), State.STOPPED, "KILLED", 2),
 }
-QUICK = {"rank-killed", "kill"}
+QUICK = {"kill"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in ENDS])

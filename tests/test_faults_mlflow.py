@@ -57,7 +57,9 @@ def mirror(lab: Lab, run: RunDirectory, killed: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("moment", ["before its id is noted", "while the tables are made"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("before its id is noted", marks=pytest.mark.slow), "while the tables are made"]
+)
 def test_a_mirror_killed_at_its_beginning_goes_on_with_one_run(lab: Lab, tmp_path: Path, moment: str) -> None:
     run = make_run(tmp_path / "runs")
     run.append_event("train", 1, 1, {"train/loss": 1.0})

@@ -287,7 +287,7 @@ def test_a_rank_alone_trains_like_a_plain_loop(one_rank: Trained, plain: Plain) 
     ("ranks", "micro_batch", "zero_stage"),
     [
         (2, 32, 0),
-        (2, 5, 1),
+        pytest.param(2, 5, 1, marks=pytest.mark.slow),
         pytest.param(1, 5, 0, marks=pytest.mark.slow),
         pytest.param(1, 8, 1, marks=pytest.mark.slow),
         pytest.param(2, 8, 0, marks=pytest.mark.slow),
@@ -302,6 +302,7 @@ def test_ranks_accumulation_and_zero_change_nothing(
     assert_same(found, plain)
 
 
+@pytest.mark.slow
 def test_learned_loss_weights_train_like_a_plain_loop(mixture: Mixture, one_rank: Trained) -> None:
     found = mixture.train(ranks=2, micro_batch=5, zero_stage=1, loss_weights="uncertainty")
     learned = [float(weight) for name, weight in found.weights.items() if name.endswith("log_variance")]
