@@ -305,6 +305,9 @@ def size_text(plan: Plan) -> str:
     finetune = sorted({recipe.finetune.epochs for recipe in recipes if "finetune" in recipe.stages})
     epochs = f"{_listed(refine)} epochs of refine" + (f", {_listed(finetune)} of finetune" if finetune else "")
     used = "all training documents" if documents is None else f"at most {documents:,} training documents of each task"
+    fewer = {one.name: one.train_documents for one in study.tasks if one.train_documents}
+    own = [f"{name} {limit:,}" for name, limit in fewer.items() if documents is None or limit < documents]
+    used += f" ({', '.join(own)})" if own else ""
     limits = sorted({one.choosing_documents for one in study.tasks if one.choosing_documents})
     chosen = f"; the epoch is chosen on at most {_listed(limits)} documents of dev" if limits else ""
     return f"{_protocols(study)}, seeds {_listed(study.seeds)}; {epochs}; {used}{chosen}; {_whole(plan)} whole."
