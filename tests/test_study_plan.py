@@ -93,22 +93,18 @@ def test_protocols_share_no_run_and_know_each_others_models(tmp_path: Path) -> N
     assert planning.size_text(plan).startswith("Protocol clean (paper in table beside), seeds 1, 2;")
 
 
-def test_a_task_with_a_limit_of_its_own_is_named_beside_the_plans(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        (None, "all training documents (cdr-disease 40)"),
+        (50, "at most 50 training documents of each task (cdr-disease 40)"),
+        (30, "at most 30 training documents of each task"),
+    ],
+)
+def test_a_task_with_a_limit_of_its_own_is_named(tmp_path: Path, documents: int | None, said: str) -> None:
     text = STUDY.replace('name = "cdr-disease"\n', 'name = "cdr-disease"\ntrain_documents = 40\n')
-    study = spec.load(written(tmp_path, text))
-    said = [
-        planning.size_text(planning.make(study, tmp_path, tmp_path, Size(documents=limit))) for limit in (None, 50, 30)
-    ]
-    for text, used in zip(
-        said,
-        (
-            "all training documents (cdr-disease 40)",
-            "at most 50 training documents of each task (cdr-disease 40)",
-            "at most 30 training documents of each task",
-        ),
-        strict=True,
-    ):
-        assert f"; {used};" in text
+    plan = planning.make(spec.load(written(tmp_path, text)), tmp_path, tmp_path, Size(documents=documents))
+    assert f"; {said};" in planning.size_text(plan)
 
 
 def test_affinities_are_sampled_where_the_figure_needs_them(tmp_path: Path) -> None:
