@@ -27,6 +27,9 @@ from mtscale.training import job
 from mtscale.training.machine import probe
 from mtscale.training.tables import table
 
+# The options that say how much is trained, and that a plan is made with once and for all.
+SIZES = ("budget", "documents", "epochs", "finetune_epochs")
+
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group ``study`` with its commands."""
@@ -125,6 +128,7 @@ def _planned(options: argparse.Namespace, *, again: bool = False) -> tuple[Plan,
     inventory.require([task for task in tasks if task.name in used], data_root)
     if folder.is_planned and not again:
         folder.require_same(study)
+        folder.require_sizes(_given(options, SIZES))
         return *folder.load(), folder
     with folder.locked():
         plan, seconds = _make(options, study, path.parent, folder, data_root)
@@ -315,10 +319,17 @@ def _planned_by(options: argparse.Namespace) -> list[str]:
     """The options that decide what is trained, for whoever makes the study again: not where things lie here."""
     words = [str(options.study), *(word for part in options.only for word in ("--only", part))]
     words += ["--seeds", ",".join(map(str, options.seeds))] if options.seeds else []
-    for name in ("budget", "documents", "epochs", "finetune_epochs", "workers", "ds_config"):
+    given = _given(options, (*SIZES, "workers", "ds_config"))
+    return words + [word for pair in given.items() for word in pair]
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, str]:
+    """Which of the options were given, with their values, as words."""
+    words = {}
+    for name in names:
         if (value := getattr(options, name)) is not None:
             flag = name if name == "ds_config" else name.replace("_", "-")
-            words += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+            words[f"--{flag}"] = f"{value:g}" if isinstance(value, float) else str(value)
     return words
 
 

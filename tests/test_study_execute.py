@@ -195,6 +195,17 @@ def test_a_plan_stays_what_it_was_when_the_study_changes(tmp_path: Path) -> None
         folder.require_same(plan.study.model_copy(update={"seeds": (7,)}))
 
 
+def test_a_plan_is_not_given_a_size_that_it_was_not_made_with(tmp_path: Path) -> None:
+    plan, folder = planned(tmp_path)
+    folder.save(plan, tmp_path, {}, command=["table3", "--seeds", "1,2", "--budget", "60"])
+    folder.require_sizes({})
+    folder.require_sizes({"--budget": "60"})
+    with pytest.raises(ConfigError, match=r"planned with --budget 60, not with --budget 90; .*plan --again"):
+        folder.require_sizes({"--budget": "90"})
+    with pytest.raises(ConfigError, match="planned without --epochs, not with --epochs 2"):
+        folder.require_sizes({"--budget": "60", "--epochs": "2"})
+
+
 # When a new file of this kind is there, and who is killed then: the study alone, or its worker with it.
 MOMENTS = (
     ("studies/*/plan.json", False),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import time
@@ -142,6 +143,21 @@ class StudyFolder:
                 f"{self.path / PLAN}: the study {self.name} has changed since it was planned; "
                 "`mtscale study plan --again` plans it anew (finished runs that fit are kept), or give it another name"
             )
+
+    def require_sizes(self, given: Mapping[str, str]) -> None:
+        """Refuse options that the plan was not made with, ``{"--budget": "60"}``, rather than take no notice of them.
+
+        Raises:
+            ConfigError: one of them is not the plan's.
+        """
+        made_with = dict(itertools.pairwise(self.planned_by()[0]))
+        for flag, value in given.items():
+            if made_with.get(flag) != value:
+                found = f"with {flag} {made_with[flag]}" if flag in made_with else f"without {flag}"
+                raise ConfigError(
+                    f"{self.path / PLAN}: the study {self.name} was planned {found}, not with {flag} {value}; "
+                    "`mtscale study plan --again` plans it anew (finished runs that fit are kept)"
+                )
 
     def _content(self) -> dict[str, Any]:
         path = self.path / PLAN
