@@ -110,6 +110,11 @@ class Task:
         """The classes counted by the relation F1: all but the negative one."""
         return tuple(label for label in self.labels if label != self.negative)
 
+    @property
+    def whole(self) -> Task:
+        """The task with all its documents, however few of them are trained on or choose."""
+        return replace(self, train_documents=None, choosing_documents=None)
+
 
 _BC5CDR_FILES = {
     "train": ("CDR_TrainingSet.PubTator.txt",),

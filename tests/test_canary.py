@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 from transformers import AutoTokenizer
 
 from mtscale.errors import EXIT_DATA, EXIT_FAILED, EXIT_FINISHED, EXIT_REFUSED
-from mtscale.runs import RunDirectory
+from mtscale.runs import RunDirectory, State
 from tests.canary import COUNT, CanaryLab, canaries
 from tests.canary_errors import DONE, FORCED
 from tests.lab import ROOT, SECONDS
@@ -70,9 +72,39 @@ def captured(lab: CanaryLab, command: list[str], said: str, code: int | None = E
 
 
 def train(lab: CanaryLab, name: str, *options: str, code: int | None = EXIT_FINISHED, **added: str) -> Path:
-    places = ["--recipe", lab.recipe, "--data", lab.data, "--runs", lab.runs, "--run", name, "--ds_config", "cpu-fp32"]
-    mtscale(lab, "train", *places, *options, said=f"train-{name}", code=code, **added)
+    mtscale(lab, *training(lab, name), *options, said=f"train-{name}", code=code, **added)
     return lab.runs / name
+
+
+def training(lab: CanaryLab, name: str) -> list[str | Path]:
+    places = ["--recipe", lab.recipe, "--data", lab.data, "--runs", lab.runs, "--run", name]
+    return ["train", *places, "--ds_config", "cpu-fp32"]
+
+
+def train_with_little_room(lab: CanaryLab, name: str) -> None:
+    """No file may have more than 64 KiB (`ulimit` counts in 1,024 bytes): the weights do not fit."""
+    command = ["bash", "-c", 'ulimit -f 64; exec "$0" -m mtscale.cli "$@"', sys.executable]
+    captured(lab, [*command, *map(str, training(lab, name))], f"train-{name}", code=None)
+
+
+def study(lab: CanaryLab) -> None:
+    """Train two tasks alone and together, and report."""
+    recipe = tomllib.loads(lab.recipe.read_text(encoding="utf-8"))
+    rows = [{"label": model, "model": model, "encoder": "tiny"} for model in ("single", "refined")]
+    content = {
+        "name": "trial",
+        "seeds": [1],
+        "one_seed": True,
+        "settings": {"encoder": {"max_pieces": 96}, "refine": recipe["refine"]},
+        "tasks": recipe["tasks"][::3],
+        "encoders": {"tiny": recipe["encoder"]["name"]},
+        "tables": {"table2": {"title": "Two", "baseline": "single", "rows": rows}},
+        "figure": {"encoders": {"all": "tiny"}},
+    }
+    file = lab.folder / "trial.toml"
+    file.write_text(tomli_w.dumps(content), encoding="utf-8")
+    for command in ("plan", "run", "status", "report"):
+        mtscale(lab, "study", command, file, "--runs", lab.runs, "--data", lab.data, said=f"study-{command}")
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +198,11 @@ def test_nothing_that_is_done_with_a_run_leaves_text(lab: CanaryLab, run: Path, 
     for name, how in ENDED.items():
         fresh = str(lab.data / f"cache-{name}")  # rows that are in a cache are not encoded again
         train(lab, name, code=None, PYTHONPATH=planted_in(lab, f"{name}-path", how), MTSCALE_CACHE=fresh)
+    train_with_little_room(lab, "full")
+    left = RunDirectory(lab.runs / "full")
+    left.write_status(left.status.model_copy(update={"state": State.RUNNING}))  # as a power cut leaves it
+    mtscale(lab, "runs", "repair", left.path, said="repair")
+    study(lab)
     runs, data = ("--runs", lab.runs), ("--data", lab.data)
     texts = [lab.data / f"{name}.test.txt" for name in ("ailments", "nature")]
     broken = lab.data / "broken.txt"

@@ -282,6 +282,7 @@ def start_and_wait_for_steps(lab: Path, name: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_sigterm_to_mtscale_train_stops_all_ranks_with_a_checkpoint(lab: Path) -> None:
     process = start_and_wait_for_steps(lab, "stopped")
     started = descendants(process)

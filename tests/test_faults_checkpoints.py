@@ -115,6 +115,7 @@ def test_a_run_without_a_whole_state_begins_anew(cut: Cut) -> None:
     assert steps == list(range(1, run.status.steps + 1))
 
 
+@pytest.mark.slow
 def test_damaged_weights_of_the_kept_epoch_are_never_scored(cut: Cut) -> None:
     run = cut.copy("best-damaged")
     weights = run.path / "checkpoints" / "best" / "encoder" / "model.safetensors"

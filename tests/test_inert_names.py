@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,52 @@ def test_pages_and_cards_show_names_and_run_nothing(lab: Lab, run: RunDirectory)
     commanded(lab, "predict", "--model", run.path, "-o", lab.folder / "out", lab.folder / "new.jsonl")
     commanded(lab, "runs", "show", run.path)
     commanded(lab, "corpora", "stats", lab.folder / "recipe.toml", "--classes")
+    assert not list(lab.folder.rglob("evil"))
+
+
+@pytest.mark.slow
+def test_the_tracking_store_and_its_artifacts_hold_names_as_they_are(lab: Lab, run: RunDirectory) -> None:
+    with sqlite3.connect(lab.runs / "mlflow.db") as store:
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        values = [value for table in tables for row in store.execute(f'SELECT * FROM "{table}"') for value in row]
+    texts = [value for value in values if isinstance(value, str)]
+    assert all(map(is_inert, texts))
+    artifacts = [path.read_text(encoding="utf-8") for path in lab.runs.glob("mlflow-artifacts/**/*.[jt]*")]
+    assert all(map(is_inert, artifacts))
+    assert any(NAMES[0] in text for text in artifacts), "the recipe goes there with the labels"
+
+
+@pytest.mark.slow
+def test_a_study_report_shows_titles_and_labels_and_runs_nothing(lab: Lab) -> None:
+    recipe = tomllib.loads((lab.folder / "recipe.toml").read_text(encoding="utf-8"))
+    table = {
+        "title": NAMES[2],
+        "rows": [{"label": f"{NAMES[3]}{NAMES[4]}{NAMES[0]}", "model": "single", "encoder": "tiny"}],
+    }
+    content = {
+        "name": "inert",
+        "title": NAMES[0],
+        "scope": NAMES[1],
+        "seeds": [1],
+        "one_seed": True,
+        "settings": {"encoder": {"max_pieces": 64}, "refine": recipe["refine"]},
+        "tasks": recipe["tasks"],
+        "encoders": {"tiny": recipe["encoder"]["name"]},
+        "tables": {"table2": table},
+    }
+    file = lab.folder / "study.toml"
+    file.write_text(tomli_w.dumps(content), encoding="utf-8")
+    runs = lab.folder / "runs-of-the-study"
+    for command in ("run", "report"):
+        commanded(lab, "study", command, file, "--runs", runs)
+    report = runs / "studies" / "inert" / "report"
+    page = html.fromstring((report / "report.html").read_text(encoding="utf-8"))
+    assert not [one for one in page.iter("script") if "evil" in (one.text or "")]
+    shown = page.text_content()
+    assert all(name in shown for name in NAMES[:5])
+    for path in report.rglob("*"):
+        if path.suffix in {".html", ".md", ".tex", ".svg"}:
+            assert is_inert(path.read_text(encoding="utf-8")), path
     assert not list(lab.folder.rglob("evil"))
 
 

@@ -87,14 +87,8 @@ def test_a_few_bad_steps_are_skipped_and_counted(lab: Lab) -> None:
     assert log.count("loss or gradient not finite, update skipped") == BAD_STEPS - 1
 
 
-@pytest.mark.parametrize(
-    ("where", "ranks"),
-    [
-        ("first epoch", 1),
-        pytest.param("first epoch", 2, marks=pytest.mark.slow),
-        pytest.param("across epochs", 1, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("where", "ranks"), [("first epoch", 1), ("first epoch", 2), ("across epochs", 1)])
 def test_too_many_in_a_row_end_the_run_with_the_state_before_them(
     lab: Lab, undisturbed: list[float], where: str, ranks: int
 ) -> None:

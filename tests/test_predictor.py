@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,3 +187,30 @@ def test_unknown_tasks_and_damaged_weights_are_refused(tmp_path: Path, tiny_enco
     weights.unlink()
     with pytest.raises(ConfigError, match="no kept epoch"):
         trained.load("trained", tmp_path)
+
+
+SHAPES = """
+import sys
+from pathlib import Path
+import torch
+from mtscale.runs import RunDirectory
+from mtscale.serving import trained
+
+def anonymous():
+    return int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0])
+
+trained.load_run(RunDirectory(Path(sys.argv[1])))
+before = anonymous()
+with torch.inference_mode():
+    for pieces in range(1, 400):
+        torch.nn.functional.gelu(torch.zeros(pieces, 64))
+print(anonymous() - before)
+"""
+
+
+@pytest.mark.slow
+def test_kernels_of_shapes_that_are_gone_are_not_kept(tmp_path: Path, tiny_encoder: Path) -> None:
+    run = make_trained_run(tmp_path, tiny_encoder)
+    command = [sys.executable, "-c", SHAPES, str(run.path)]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < 10 * 1024, "KiB; more than 40 MiB with oneDNN's own setting"

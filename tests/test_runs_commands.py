@@ -33,6 +33,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Run
     return run
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_from_anywhere(stopped: RunDirectory, tmp_path: Path) -> None:
     before = stopped.status.step
     assert before < stopped.status.steps

@@ -160,7 +160,8 @@ def test_the_papers_model_of_a_row_must_be_in_its_table(tmp_path: Path) -> None:
 
 
 def test_the_data_check_is_of_the_tasks_that_were_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = made(tmp_path, STUDY)
+    few = '"cdr-chemical"\ntrain_documents = 3\nchoosing_documents = 2'
+    plan = made(tmp_path, STUDY.replace('"cdr-chemical"', few, 1))
     assert not list(data_check.blocks(plan, tmp_path, tmp_path, None)), "nothing is trained yet"
     unit = next(unit for unit in plan.units if unit.tasks == ("cdr-chemical",))
     finished(tmp_path, unit)
@@ -171,12 +172,12 @@ def test_the_data_check_is_of_the_tasks_that_were_trained_on(tmp_path: Path, mon
     asked = []
 
     def check(self: data_check.Check) -> Checked:
-        asked.append([task.name for task in self.tasks])
+        asked.append([(task.name, task.train_documents, task.choosing_documents) for task in self.tasks])
         return Checked(self.target, self.encoder, self.max_pieces, found, ())
 
     monkeypatch.setattr(data_check.Check, "run", check)
     blocks = list(data_check.blocks(plan, tmp_path, tmp_path, None))
-    assert asked == [["cdr-chemical"]]
+    assert asked == [[("cdr-chemical", None, None)]], "the whole corpus"
     assert grids(blocks)[0].rows == (("warning", "cdr-chemical", "test", "1,234", "examples longer than <b>"),)
     assert "0 errors, 1 warning, 1 note" in said(blocks)
     assert "id-1" not in as_markdown(blocks)

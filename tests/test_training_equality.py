@@ -313,7 +313,8 @@ def test_learned_loss_weights_train_like_a_plain_loop(mixture: Mixture, one_rank
     assert sum(name.endswith("/loss_weight") for name in last.values) == len(SAMPLE_TASKS)
 
 
-@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_idle_heads_stay_bit_identical_and_ranks_agree(ranks: int, tiny_encoder: Path, tmp_path: Path) -> None:
     output = tmp_path / "moved.json"
     launch(WORKER, ranks, [str(tiny_encoder), str(output)], tmp_path / "cache")

@@ -204,6 +204,7 @@ async def test_the_form_judges_while_one_types(tmp_path: Path, size: tuple[int, 
         assert faked.asked == []
 
 
+@pytest.mark.slow
 async def test_another_recipe_shows_its_values_and_a_folder_its_files(tmp_path: Path) -> None:
     own = 'name = "own"\nencoder = { name = "[red]x[/nope]\\u001b[31m" }\nrefine = { epochs = 17 }\n'
     (tmp_path / "own.toml").write_text(own + '[[tasks]]\nname = "cdr-disease"\n')

@@ -9,6 +9,7 @@ Weights are read from safetensors only, after every file has agreed with the man
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +48,11 @@ _KEPT_OF_TASKS = (
     "licence",
     "source",
 )
+
+# Batches have no padding, so nearly each has a shape of its own, for which oneDNN makes kernels. By itself it keeps the
+# last 1,024: small blocks between those that tensors come and go in, with which memory grows by hundreds of MiB
+# (docs/performance.md). A few are enough: the next layer of the same pass uses them again.
+_ONEDNN_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
 
 
 @dataclass(frozen=True)
@@ -203,6 +209,7 @@ def description_tasks(description: Mapping[str, Any]) -> tuple[Task, ...]:
 def _load(folder: Path, tasks: Sequence[Task], max_pieces: int, procedure: PaperSettings) -> TrainedModel:
     if (found := damage(folder)) is not None:
         raise ConfigError(f"{folder}: {found}; take it from a copy, or train or export again")
+    os.environ.setdefault(*_ONEDNN_KERNELS)  # read when oneDNN is first used
     tokenizer = load_tokenizer(str(folder / ENCODER))
     encoder, report = load_encoder(str(folder / ENCODER), "checkpoint", max_pieces)
     if report.missing:

@@ -47,7 +47,7 @@ def _check(plan: Plan, used: set[str], study_folder: Path, data_root: Path | Non
     trained = [unit for unit in plan.units if unit.tasks]
     given = [unit for unit in trained if not isinstance(plan.study.encoders[unit.encoder], EncoderSource)]
     encoder = (given or trained)[0].recipe.encoder
-    tasks = tuple(one.resolve(data_root, study_folder) for one in plan.study.tasks if one.name in used)
+    tasks = tuple(one.resolve(data_root, study_folder).whole for one in plan.study.tasks if one.name in used)
     return Check(
         plan.study.name,
         tasks,

@@ -133,7 +133,7 @@ def _corpora(place: _Place) -> Iterator[Block]:
     yield Heading(f"{_called(CORPORA)}: {study.corpora}")
     rows = []
     for one in study.tasks:
-        task = one.resolve(place.data_root, place.study_folder)
+        task = one.resolve(place.data_root, place.study_folder).whole
         try:
             counts = [f"{split_stats(task, split, place.data_root).count:,}" for split in SPLITS]
         except MtscaleError as error:
