@@ -163,7 +163,7 @@ class Estimator:
     def _encoded(self, recipe: Recipe) -> Splits:
         encoder = self._encoder(recipe)
         known = self._splits.setdefault((encoder, recipe.protocol), {})
-        wanted = [self._whole(table.name) for table in recipe.tasks if table.name not in known]
+        wanted = [self._on_all_of_train(table.name) for table in recipe.tasks if table.name not in known]
         if wanted:
             whole = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"name": encoder})})
             found = encode_tasks(whole, wanted, self._data_root, load_tokenizer(encoder))
@@ -173,7 +173,7 @@ class Estimator:
                 self._documents[name] = (train - dev if recipe.protocol == "paper" else train), dev
         return self._splits[encoder, recipe.protocol]
 
-    def _whole(self, name: str) -> Task:
+    def _on_all_of_train(self, name: str) -> Task:
         table = next(table for table in self._study.tasks if table.name == name)
         return replace(table.resolve(self._data_root, self._folder), train_documents=None)
 
