@@ -153,12 +153,14 @@ def test_a_corpus_cut_in_the_middle_is_refused(refusal: Refusal) -> None:
     assert {path.name for path in refusal.cache.rglob("*") if path.is_file()} == {".lock", "CACHEDIR.TAG"}
 
 
+@pytest.mark.slow
 def test_offsets_beside_the_mention_are_refused(refusal: Refusal) -> None:
     refusal.replace("docs.train.txt", "\t17\t24\t", "\t16\t23\t")
     refusal.expect(EXIT_DATA, r"docs\.train\.txt:3: the text at 16-23 is not the mention's text")
     assert {path.name for path in refusal.cache.rglob("*") if path.is_file()} == {".lock", "CACHEDIR.TAG"}
 
 
+@pytest.mark.slow
 def test_an_encoder_folder_without_weights_is_refused(refusal: Refusal, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
@@ -167,6 +169,7 @@ def test_an_encoder_folder_without_weights_is_refused(refusal: Refusal, tmp_path
     assert not refusal.cache.exists()
 
 
+@pytest.mark.slow
 def test_a_file_in_place_of_the_runs_folder_is_refused(refusal: Refusal) -> None:
     refusal.runs.write_text("mine", encoding="utf-8")
     refusal.expect(EXIT_REFUSED, r"cannot write runs into .*runs: .*--runs or MTSCALE_RUNS")

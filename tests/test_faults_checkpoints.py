@@ -87,6 +87,7 @@ def test_the_state_before_a_damaged_one_is_used(cut: Cut, damage: Callable[[Path
     assert files(run) == files(cut.whole)
 
 
+@pytest.mark.slow
 def test_a_state_from_elsewhere_runs_nothing_though_its_manifest_agrees(cut: Cut, tmp_path: Path) -> None:
     run, ran = cut.copy("foreign"), tmp_path / "ran"
     state = cut.states(run)[-1]

@@ -24,7 +24,7 @@ BETWEEN = next(point for point in IN_A_SAVE if point.what == "between the rename
 @pytest.mark.parametrize(
     ("layout", "kills"),
     [
-        (ALONE, (Kill("rank 0", point=BETWEEN),)),
+        pytest.param(ALONE, (Kill("rank 0", point=BETWEEN),), marks=pytest.mark.slow),
         pytest.param(ALONE, (Kill("rank 0", share=0.6), Kill("rank 0", share=0.1)), marks=pytest.mark.slow),
         # The first kill is in the first epoch, whose end always saves a best.
         pytest.param(TWO, (Kill("runner", share=0.2), Kill("rank 1", point=BETWEEN)), marks=pytest.mark.slow),

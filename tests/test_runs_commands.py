@@ -59,6 +59,7 @@ def test_what_has_ended_is_neither_stopped_nor_resumed(
     stopped: RunDirectory, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     name = str(stopped.path)
+    stopped.stop_file.unlink(missing_ok=True)  # what ended it stays until it goes on
     stopped.write_status(stopped.status.model_copy(update={"state": State.FINISHED}))
     assert f"{name} is finished: only a live run can be stopped" in refused(capsys, "stop", name)
     assert f"{name} is finished: only a run that was stopped, failed or lost" in refused(capsys, "resume", name)

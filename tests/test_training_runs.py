@@ -151,6 +151,7 @@ def test_a_run_stopped_by_a_signal_goes_on_as_if_it_never_had(lab: Lab, whole: F
     assert mlflow_status(run) == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_stop_file_stops_a_run(lab: Lab) -> None:
     run = lab.run("asked")
     process = lab.start("asked")
