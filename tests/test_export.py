@@ -30,6 +30,8 @@ from mtscale.tasks import SAMPLE_TASKS, TASKS, Kind
 from tests import plain_transformers
 from tests.trained import MAX_PIECES, make_trained_run
 
+# Of a score, and of its size where that is above 1: a drawn similarity head gives -10 to 10, where float32 itself is
+# no finer than 1e-6.
 TOLERANCE = 1e-5
 PLAIN = Path(__file__).parent / "plain_transformers.py"
 SEALED = """
@@ -118,7 +120,7 @@ def by_transformers(places: Sequence[Path]) -> list[Any]:
 def assert_equal(found: list[Any], expected: list[Any]) -> None:
     for one, other in zip(found, expected, strict=True):
         if isinstance(one, dict):
-            assert one == pytest.approx(other, abs=TOLERANCE)
+            assert one == pytest.approx(other, rel=TOLERANCE, abs=TOLERANCE)
             assert max(one, key=one.__getitem__) == max(other, key=other.__getitem__)
         else:
             assert [span[:3] for span in one] == [span[:3] for span in other]
