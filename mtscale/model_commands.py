@@ -172,12 +172,19 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _tell_summary(summary: Summary, folder: OutputFolder, predictor: Predictor, *, sealed: bool) -> None:
     before = f", {summary.passed_over} done before" if summary.passed_over else ""
+    from mtscale.serving.annotate import MOST_PAIRS
+
     lines = [f"{folder.path}: predictions on {summary.units} units of {summary.inputs} inputs{before}"]
     counts = predictor.counts
     if counts.truncated_examples or counts.sentences_cut:
         lines.append(
             f"longer than an input of {predictor.trained.max_pieces} pieces and cut off: {counts.truncated_examples} "
             f"(in {counts.arguments_cut_off} an argument); sentences cut into sub-sentences: {counts.sentences_cut}"
+        )
+    if summary.crowded:
+        lines.append(
+            f"documents with more than {MOST_PAIRS} pairs of mentions in their sentences: {summary.crowded}; the "
+            'relation tasks under "crowded" of their predictions looked at none of these'
         )
     if summary.failures:
         lines.append(f"left out, as they could not be read: {summary.failures}; see above, exit code {EXIT_DATA}")
@@ -194,12 +201,12 @@ def _tell_summary(summary: Summary, folder: OutputFolder, predictor: Predictor, 
 def _export(options: argparse.Namespace) -> int:
     run = find_run(job.runs_folder(options.runs), options.run)
     model = load_run(run)
-    from mtscale.serving.card import card
+    from mtscale.serving.card import card, sealed_sources
     from mtscale.serving.export import export_model, export_task
 
     tasks = model.chosen(None if options.task is None else [options.task])
     # The encoder has learnt from all tasks of the run, whichever head is exported.
-    sealed = [task.name for task in model.tasks if task.access is Access.DUA]
+    sealed = sealed_sources(run.record, model.tasks)
     if sealed and not options.allow_dua:
         raise ConfigError(
             f"{run.path} was trained on data under a use agreement ({', '.join(sealed)}), and weights may hold traces "

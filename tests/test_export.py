@@ -219,6 +219,18 @@ def test_a_model_under_an_agreement_is_exported_on_request_only(
     assert tokenizer.model_max_length == MAX_PIECES
 
 
+def test_an_encoder_made_from_text_under_an_agreement_seals_open_tasks_too(
+    tmp_path: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_trained_run(tmp_path / "runs", tiny_encoder)
+    run.update_record(access="dua")  # as training writes it where the pretraining's text is
+    export, out = ["export", str(run.path), "--task", "cdr-disease"], tmp_path / "out"
+    assert cli.main([*export, "-o", str(out)]) == EXIT_REFUSED
+    assert "the encoder's own training text" in capsys.readouterr().err
+    assert cli.main([*export, "--allow-dua", "-o", str(out)]) == EXIT_FINISHED
+    assert "Data use agreement." in (out / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_card_says_what_the_run_was(run: RunDirectory, tmp_path: Path) -> None:
     run.append_event("best", 10, 2, {"best/cdr-disease/score": 0.61})
     run.append_event("test", 10, 2, {"test/cdr-disease/score": 0.5, "test/cdr-disease/floor": 0.4})

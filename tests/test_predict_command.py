@@ -221,6 +221,7 @@ def test_under_an_agreement_no_text_or_name_is_written_unasked(
     (notes / "patient-4711.txt").write_text(f"The {SECRET} hurts.")
     (notes / "patient-4711.ann").write_text("")
     (notes / "patient-0815.txt").write_bytes(b"\xff")
+    (notes / "chart.00123456").write_bytes(b"\xff")
     out = tmp_path / "out"
     assert predict(run, out, notes, tasks="ward cdr-disease") == EXIT_DATA
     told = capsys.readouterr()
@@ -229,12 +230,14 @@ def test_under_an_agreement_no_text_or_name_is_written_unasked(
     for text in (*written, *written.values(), told.err, told.out):
         assert "4711" not in text
         assert "0815" not in text
+        assert "123456" not in text
         assert SECRET not in text
     name = Naming.of([notes / "patient-4711.txt"]).document
     assert json.loads(written[f"{name('patient-4711.txt')}.predictions.jsonl"])["document"] == name("patient-4711")
     assert cli.main(["names", str(notes)]) == EXIT_DATA
     assert f"{name('patient-4711')}\tpatient-4711\n" in capsys.readouterr().out
     (notes / "patient-0815.txt").unlink()
+    (notes / "chart.00123456").unlink()
     assert predict(run, tmp_path / "texts", notes, "--allow-text", tasks="ward") == EXIT_FINISHED
     assert f"{tmp_path / 'texts'} now holds text and names under a data use agreement" in capsys.readouterr().out
     assert (tmp_path / "texts" / "patient-4711.txt").read_text() == f"The {SECRET} hurts."

@@ -18,7 +18,7 @@ from mtscale.corpora import bioc, brat, conll, pubtator
 from mtscale.corpora.annotated import Document, Mention, relation_examples
 from mtscale.corpora.conll import Tag
 from mtscale.serving import trained
-from mtscale.serving.annotate import Annotated, Annotator
+from mtscale.serving.annotate import Annotated, Annotator, FoundMention
 from mtscale.serving.predictor import Predictor
 from mtscale.serving.reading import plain_document, read
 from mtscale.serving.units import Failure, Unit
@@ -44,6 +44,8 @@ WORDS = st.sampled_from(
         "I",
         "-",
         "\u200b",
+        "10\u2009mg",
+        "vitamin\xa0C",
     ]
 )
 GAPS = st.sampled_from([" ", "  ", ". ", ", ", "! "])
@@ -135,6 +137,24 @@ def test_pubtator(predictor: Predictor, tmp_path: Path, titles: list[tuple[str, 
             assert isinstance(one.unit.content, Document)
             assert again.text == one.unit.content.text
             assert stretches(again.mentions) == found_stretches(one)
+
+
+def test_blanks_of_other_kinds_stay_in_a_pubtator_mention(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1|t|Vitamin\xa0C, 10\u2009mg\n1|a|It helps.\n", encoding="utf-8")
+    (unit,) = read("pubtator", tmp_path / "a.txt", {})
+    assert isinstance(unit, Unit)
+    mentions = [FoundMention(start, end, "Chemical", (), "cdr-chemical", 0.5) for start, end in ((0, 9), (11, 16))]
+    (tmp_path / "b.txt").write_text(written(predictor, "pubtator", [Annotated(unit, mentions)]), encoding="utf-8")
+    (again,) = pubtator.read_documents(tmp_path / "b.txt")
+    assert stretches(again.mentions) == {(0, 9, "Chemical"), (11, 16, "Chemical")}
+
+
+def test_half_a_character_in_a_row_is_written_as_it_came(predictor: Predictor, tmp_path: Path) -> None:
+    row = {"id": "1", "text": "Iron hurts.", "note": "cut \ud83d"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    (found,) = annotate(predictor, "jsonl", tmp_path / "a.jsonl")
+    again = json.loads(written(predictor, "jsonl", [found]).encode("utf-8"))
+    assert {name: again[name] for name in row} == row
 
 
 @NO_SHRINK

@@ -198,6 +198,25 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Server) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_connection_without_a_request_is_closed(server: Server) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as silent,
+        socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as slow,
+    ):
+        slow.settimeout(0.2)
+        end, closed = time.monotonic() + SECONDS, False
+        while not closed and time.monotonic() < end:
+            try:
+                slow.sendall(b"P")
+                closed = slow.recv(100) == b""
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                closed = True
+        assert closed
+        assert silent.recv(100) == b""
+
+
 @pytest.mark.slow
 def test_a_token_is_asked_for(run: RunDirectory, tmp_path: Path) -> None:
     given = tmp_path / "token"

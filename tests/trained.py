@@ -11,7 +11,7 @@ from mtscale import recipe
 from mtscale.corpora.catalogue import SAMPLE_FOLDER
 from mtscale.runs import RunDirectory, RunRecord
 from mtscale.sealed import seal
-from mtscale.tasks import Kind, Task
+from mtscale.tasks import Access, Kind, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +46,7 @@ def make_trained_run(
         versions={},
         data_hashes={"cdr-disease": "0123"},
         recipe_hash=loaded.hash(),
+        access="dua" if any(task.access is Access.DUA for task in tasks) else "open",
     )
     run = RunDirectory.create(runs / name, record, loaded.to_toml(), "{}\n")
     best = run.path / "checkpoints" / "best"

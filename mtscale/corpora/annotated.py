@@ -120,6 +120,18 @@ def relation_examples(task: Task, documents: Iterable[Document]) -> Iterator[Rel
     return (example for document in documents for example in _document_examples(scheme, document))
 
 
+def count_pairs(task: Task, document: Document) -> int:
+    """The pairs of argument mentions in a sentence, of which a relation task's examples are made."""
+    scheme = _Scheme.of(task)
+    first, second = scheme.arguments
+    total = 0
+    for start, end in document.sentences():
+        inside = document.mentions_inside(start, end)
+        count = len(_arguments(inside, first))
+        total += count * (count - 1) // 2 if first == second else count * len(_arguments(inside, second))
+    return total
+
+
 def relation_gold(task: Task, documents: Iterable[Document]) -> Iterator[GoldItem]:
     """The labels of every candidate pair by example id.
 
@@ -196,13 +208,14 @@ class _Candidate(NamedTuple):
 
 def _document_examples(scheme: _Scheme, document: Document) -> Iterator[RelationExample]:
     related = _related(scheme, document)
+    texts: dict[int, str] = {}  # one of each sentence, however many pairs it has
     for number, start, end, first, second in _candidates(scheme, document):
         found = {type_ for pair in product(first.concepts, second.concepts) for type_ in related.get(pair, ())}
         labels = tuple(label for relation, label in scheme.classes.items() if relation in found)
         yield RelationExample(
             id=f"{document.id}.s{number}.{first.start}-{first.end}.{second.start}-{second.end}",
             document=document.id,
-            text=document.text[start:end],
+            text=texts.setdefault(number, document.text[start:end]),
             offset=start,
             arguments=(Span(first.start, first.end, first.type), Span(second.start, second.end, second.type)),
             labels=labels or (scheme.negative,),

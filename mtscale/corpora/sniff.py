@@ -13,6 +13,8 @@ from mtscale.corpora.example import SplitName
 from mtscale.errors import DataError
 
 HEAD_BYTES = 1 << 16
+# What a head may lack of that: a byte order mark, and a character that it would cut.
+_ROUNDED = 6
 
 _SPLIT_WORDS: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training", "trainset"), "train"),
@@ -23,6 +25,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PUBTATOR = re.compile(r"[^|\s]+\|t\|")
 _BIOC = re.compile(r"<collection[\s>]")
 _TAG = re.compile(r"O|[BIESLU](?:-\S+)?")
+_MEMBER = re.compile(r"\{\s*\"")
 _BLUE = re.compile(r"[^\t]+\t[^\t]+\t[0-9]{1,9}\t[^\t]+")
 
 
@@ -105,6 +108,8 @@ def _head(path: Path, errors: str) -> str:
 
 
 def _is_object(line: str) -> bool:
+    if len(line.encode()) >= HEAD_BYTES - _ROUNDED:
+        return _MEMBER.match(line) is not None  # its end has not been read
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):

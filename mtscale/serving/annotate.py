@@ -34,6 +34,8 @@ _KINDS: Mapping[type[Example], tuple[Kind, ...]] = {
 
 # Units whose mentions are found before relations between them are looked at.
 WINDOW = 256
+# Candidate pairs of a document and task. An article has hundreds; a list without sentence ends may ask for millions.
+MOST_PAIRS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,16 @@ class FoundRelation:
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """A unit with what was found: in a document mentions and relations, of an example the predictions by task."""
+    """A unit with what was found: in a document mentions and relations, of an example the predictions by task.
+
+    ``crowded``: the relation tasks that looked at no pair of a document, as there were more than ``MOST_PAIRS``.
+    """
 
     unit: Unit
     mentions: Sequence[FoundMention] = ()
     relations: Sequence[FoundRelation] = ()
     predictions: Outcome = field(default_factory=dict)
+    crowded: Sequence[str] = ()
 
 
 class Annotator:
@@ -108,10 +114,11 @@ class Annotator:
                     )
                     for one in unit.content.mentions
                 ]
-        found = self._relate(units, mentions)
-        for unit, own, relations, outcome in zip(units, mentions, found, predictions, strict=True):
+        crowded: list[list[str]] = [[] for _ in units]
+        found = self._relate(units, mentions, crowded)
+        for unit, own, relations, outcome, left in zip(units, mentions, found, predictions, crowded, strict=True):
             in_order = sorted(own, key=lambda one: (one.start, one.end, one.label))
-            yield Annotated(unit, in_order, relations, outcome)
+            yield Annotated(unit, in_order, relations, outcome, left)
 
     def _examples(self, unit: Unit) -> Iterator[Example]:
         if not isinstance(unit.content, Document):
@@ -121,22 +128,30 @@ class Annotator:
                 text = unit.content.text[start:end]
                 yield TaggedExample(f"{unit.id}.s{number}", unit.id, text, start, ())
 
-    def _relate(self, units: Sequence[Unit], mentions: Sequence[Sequence[FoundMention]]) -> list[list[FoundRelation]]:
+    def _relate(
+        self, units: Sequence[Unit], mentions: Sequence[Sequence[FoundMention]], crowded: Sequence[list[str]]
+    ) -> list[list[FoundRelation]]:
         """The relations of each unit: a pair that several tasks look at is read by their heads together."""
-        candidates: list[tuple[int, _Candidate]] = []
-        for number, (unit, found) in enumerate(zip(units, mentions, strict=True)):
-            if isinstance(unit.content, Document) and found:
-                candidates += ((number, candidate) for candidate in self._candidates(unit.content, found))
         relations: list[list[FoundRelation]] = [[] for _ in units]
-        outcomes = self._predictor.predict(candidate.example for _, candidate in candidates)
-        for (number, candidate), outcome in zip(candidates, outcomes, strict=True):
+        pairs = (
+            (number, candidate)
+            for number, (unit, found) in enumerate(zip(units, mentions, strict=True))
+            if isinstance(unit.content, Document) and found
+            for candidate in self._candidates(unit.content, found, crowded[number])
+        )
+        # One document's pairs are made at a time, and read ahead by what the predictor sorts.
+        read, kept = itertools.tee(pairs)
+        outcomes = self._predictor.predict(candidate.example for _, candidate in read)
+        for (number, candidate), outcome in zip(kept, outcomes, strict=True):
             for task in candidate.tasks:
                 relations[number].append(_relation(task, candidate.example, outcome[task.name]))
         return relations
 
-    def _candidates(self, document: Document, found: Sequence[FoundMention]) -> Iterator[_Candidate]:
-        """The pairs of all tasks, each pair once."""
-        made: dict[str, _Candidate] = {}
+    def _candidates(
+        self, document: Document, found: Sequence[FoundMention], crowded: list[str]
+    ) -> Iterator[_Candidate]:
+        """The pairs of all tasks; one that several tasks make of the same types comes once."""
+        made: dict[tuple[str, ...], _Candidate] = {}
         for task in self._relations:
             assert task.arguments is not None
             types = {type_.casefold(): type_ for type_ in task.arguments}
@@ -145,8 +160,14 @@ class Annotator:
                 for one in found
                 if one.label.casefold() in types
             )
-            for example in annotated.relation_examples(task, [replace(document, mentions=mentions, relations=())]):
-                made.setdefault(example.id, _Candidate(example, [])).tasks.append(task)
+            typed = replace(document, mentions=mentions, relations=())
+            if annotated.count_pairs(task, typed) > MOST_PAIRS:
+                crowded.append(task.name)
+                continue
+            for example in annotated.relation_examples(task, [typed]):
+                assert example.arguments is not None
+                key = (example.id, *(one.label.casefold() for one in example.arguments))
+                made.setdefault(key, _Candidate(example, [])).tasks.append(task)
         return iter(made.values())
 
     def require_heads(self, unit: Unit) -> None:

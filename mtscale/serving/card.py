@@ -39,7 +39,7 @@ def card(run: RunDirectory, trained: Sequence[Task], tasks: Sequence[Task], max_
     sections = [
         _front_matter(tasks, whole=whole),
         f"# {plain(record.recipe)}: {', '.join(plain(task.name) for task in tasks)}",
-        _notice(trained),
+        _notice(sealed_sources(record, trained)),
         _use(tasks, max_pieces, loaded.procedure, whole=whole),
         "## Training\n\n" + _facts(record, loaded.encoder.name),
         "## Data\n\n" + "\n".join(_data(task, record) for task in trained),
@@ -65,14 +65,21 @@ def _front_matter(tasks: Sequence[Task], *, whole: bool) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _notice(tasks: Sequence[Task]) -> str:
-    sealed = [plain(task.name) for task in tasks if task.access is Access.DUA]
+def sealed_sources(record: RunRecord, trained: Sequence[Task]) -> list[str]:
+    """What a run's weights have learnt from under a use agreement: tasks, or what its encoder was made from."""
+    sealed = [task.name for task in trained if task.access is Access.DUA]
+    if record.access == Access.DUA.value and not sealed:
+        return ["the encoder's own training text"]
+    return sealed
+
+
+def _notice(sealed: Sequence[str]) -> str:
     if not sealed:
         return ""
     return (
-        f"> **Data use agreement.** Trained on data under one ({', '.join(sealed)}). Weights may hold traces of "
-        "their training data. Whether they may leave your institution is for the agreement and its owners to say; "
-        "this folder was written because it was asked for by `--allow-dua`."
+        f"> **Data use agreement.** Trained on data under one ({', '.join(map(plain, sealed))}). Weights may hold "
+        "traces of their training data. Whether they may leave your institution is for the agreement and its "
+        "owners to say; this folder was written because it was asked for by `--allow-dua`."
     )
 
 

@@ -26,13 +26,15 @@ _LINE = re.compile(r"line [0-9]+")
 class Summary:
     """What a prediction has done: inputs and units (documents, sentences, rows), and what could not be read.
 
-    ``failures`` includes those of inputs that were done before.
+    ``failures`` includes those of inputs that were done before. ``crowded``: documents with too many pairs of mentions
+    for some relation task.
     """
 
     inputs: int = 0
     passed_over: int = 0
     units: int = 0
     failures: int = 0
+    crowded: int = 0
 
 
 @dataclass
@@ -80,6 +82,7 @@ class FilePrediction:
         for found in with_progress(annotated, "predicted", total, _size):
             self._finish_complete()
             self._begun[0].output.write(found)
+            self._summary.crowded += bool(found.crowded)
         self._finish_complete()
         return self._summary
 
@@ -113,7 +116,8 @@ class FilePrediction:
             # Names of files and documents may say whom they are about.
             name = self._folder.names(begun.input)
             shown = f"input {number} ({name(begun.input.name)})"
-            message = message.replace(str(begun.input.path.with_suffix("")), shown)
+            path = begun.input.path  # of BRAT another suffix may be meant
+            message = message.replace(str(path), shown).replace(str(path.with_suffix("")), shown)
             id_ = id_ if not id_ or _LINE.fullmatch(id_) else name(id_)
         logger.error("%s: left out: %s: %s", shown, visible(id_) or "what has not been read yet", message)
 

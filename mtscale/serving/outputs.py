@@ -25,11 +25,9 @@ from mtscale.corpora.naming import Naming
 from mtscale.errors import ConfigError
 from mtscale.runs import UNFINISHED, write_atomically
 from mtscale.serving.annotate import Annotated
-from mtscale.serving.inputs import Input
+from mtscale.serving.inputs import DONE, PREDICTIONS, SETTINGS, Input
 from mtscale.serving.writing import WRITERS, LinesWriter, Writer
 from mtscale.tasks import Task
-
-SETTINGS, DONE = "predict.json", "done.jsonl"
 
 
 class OutputFolder:
@@ -152,7 +150,7 @@ class Output:
             return
         folder, one = self._folder, self._input
         name = folder.names(one)
-        lines = folder.path / f"{name(one.name)}.predictions.jsonl"
+        lines = folder.path / f"{name(one.name)}{PREDICTIONS}"
         self._writers.append(LinesWriter(self._open(lines), folder.tasks, name))
         native = WRITERS.get(one.format)
         if native is not None and folder.text:

@@ -184,9 +184,9 @@ def _row_content(line: Line, row: Mapping[str, Any], roles: Mapping[str, str], n
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)  # an offset or an index
         if not isinstance(value, str) or not value.strip():
-            raise line.error(f"expected a text as {roles[role]}, found none")
+            raise line.error(f"expected a text as {role}, found none")
         if _SURROGATE.search(value):
-            raise line.error(f"expected Unicode text as {roles[role]}, found half of a surrogate pair")
+            raise line.error(f"expected Unicode text as {role}, found half of a surrogate pair")
         return value
 
     id_ = text("index") if "index" in roles else number

@@ -11,6 +11,7 @@ import uvicorn
 
 from mtscale.errors import ConfigError
 from mtscale.serving.api import Service, make_app
+from mtscale.serving.connections import timed
 
 MIN_TOKEN = 16
 
@@ -55,7 +56,7 @@ def serve(service: Service, listening: socket.socket, token: str | None, started
         timeout_keep_alive=30,
         timeout_graceful_shutdown=round(2 * service.limits.seconds),
         h11_max_incomplete_event_size=16_384,
-        http="h11",
+        http=timed(service.limits.seconds),
         ws="none",
     )
     # uvicorn raises the signals that have ended it once more when all is done; here they have had their effect.

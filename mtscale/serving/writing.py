@@ -30,6 +30,8 @@ from mtscale.serving.annotate import Annotated, FoundMention, FoundRelation
 from mtscale.tasks import Kind, Task
 
 _BLANK = re.compile(r"\s")
+# What no cell of a line can hold.
+_BREAK = re.compile(r"[\t\n\r]")
 _Place = tuple[int, int, str]
 
 
@@ -76,7 +78,7 @@ class PubtatorWriter(Writer):
             place = _place(mention)
             concepts.setdefault(place, mention.concepts[0] if mention.concepts else f"m{named[place]}")
             concept = "|".join(mention.concepts) or (concepts[place] if place in in_relation else NO_CONCEPT)
-            text = _one_line(document.text[mention.start : mention.end])
+            text = _BREAK.sub(" ", document.text[mention.start : mention.end])
             cells = [document.id, str(mention.start), str(mention.end), text, mention.label, concept]
             lines.append("\t".join([*cells, *([] if mention.score is None else [f"{mention.score:.6f}"])]))
         pairs = ((self._type(one), concepts[_place(one.first)], concepts[_place(one.second)]) for one in related)
@@ -185,7 +187,7 @@ class JsonlWriter(Writer):
     def write(self, found: Annotated) -> None:
         """Add an object."""
         added = _row_values(self.tasks, found)
-        self.stream.write(json.dumps({**found.unit.source, "predictions": added}, ensure_ascii=False) + "\n")
+        self.stream.write(json.dumps({**found.unit.source, "predictions": added}) + "\n")
 
 
 WRITERS: Mapping[str, type[Writer]] = {
@@ -252,7 +254,7 @@ def _document_json(found: Annotated) -> dict[str, Any]:
         }
         for one in found.relations
     ]
-    return {"mentions": mentions, "relations": relations}
+    return {"mentions": mentions, "relations": relations, **({"crowded": list(found.crowded)} if found.crowded else {})}
 
 
 def _spans_json(prediction: Prediction) -> Iterator[dict[str, Any]]:
