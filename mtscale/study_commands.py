@@ -151,6 +151,8 @@ def _make(
     estimator = Estimator(study, beside, folder.runs, data_root, machine, config)
     workers = options.workers or machine.gpu_count or len(os.sched_getaffinity(0))
     given = Size(options.epochs, options.finetune_epochs, options.documents)
+    if options.budget and given != Size():
+        raise ConfigError("--budget chooses documents and epochs itself: give it without sizes, or sizes without it")
     budget = options.budget or study.budget_minutes
     if budget is not None and given == Size():
         plan, estimate = estimator.fit(60 * budget, workers)

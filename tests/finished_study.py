@@ -102,7 +102,8 @@ def _sample(run: RunDirectory, step: int, tasks: Sequence[str], source: random.R
 def make(study: spec.Study, beside: Path, runs: Path) -> tuple[Plan, StudyFolder]:
     """Plan a study and finish it."""
     plan, folder = planning.make(study, beside, runs), StudyFolder(runs, study.name)
-    folder.save(plan, beside, {}, command=[study.name, "--budget", "48"], machine="a CPU, 2 cores")
+    seconds = {unit.name: 60.0 for unit in plan.units}
+    folder.save(plan, beside, seconds, command=[study.name, "--budget", "48"], machine="a CPU, 2 cores")
     finish(plan, folder)
     return plan, folder
 

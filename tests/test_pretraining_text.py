@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,10 @@ def text(tmp_path: Path, tiny_encoder: Path) -> PretrainText:
 
 def all_rows(text: PretrainText, seed: int, epoch: int, batch_size: int = 7) -> list[list[int]]:
     return [[row.number for row in batch] for batch in TextSchedule(text.corpus, batch_size, seed).epoch(epoch)]
+
+
+def heldout_lengths(text: PretrainText) -> list[int]:
+    return [len(row.pieces) for batch in heldout_batches(text.corpus, 5) for row in batch]
 
 
 @given(begins=st.lists(st.booleans(), min_size=1, max_size=80), room=st.integers(1, 12))
@@ -124,6 +129,41 @@ def test_what_is_dropped_from_the_disk_is_encoded_anew(tmp_path: Path, tiny_enco
     assert max(sizes[1:]) == 1, "the limit is less than a shard: only the one being read stays"
     assert all_rows(small, 1, 1) == whole
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.glob("text.*"))
+
+
+def test_opening_keeps_to_the_limit_on_disk(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_disk(folder: Path) -> list[int]:
+        return [path.stat().st_size for path in folder.glob("text.*.train.pieces.npy")]
+
+    monkeypatch.setenv("MTSCALE_CACHE", str(tmp_path / "large"))
+    text = opened(tmp_path, tiny_encoder)
+    whole, held_out = on_disk(tmp_path / "large" / "encoded"), heldout_lengths(text)
+    limit = sum(whole) // 3
+    assert limit + max(whole) < sum(whole), "else the whole text would do"
+    folder = tmp_path / "small" / "encoded"
+    monkeypatch.setenv("MTSCALE_CACHE", str(folder.parent))
+    written: list[str] = []
+    seen: list[int] = []
+    replace = os.replace
+
+    def watched(source: Path, target: Path) -> None:
+        replace(source, target)
+        if Path(target).parent == folder:
+            written.append(Path(target).name)
+            seen.append(sum(on_disk(folder)))
+
+    monkeypatch.setattr(os, "replace", watched)
+    loaded = load(tmp_path, tiny_encoder, f"cache_gib = {limit / 2**30}")
+    files = find_files(loaded.pretrain, None, tmp_path)
+    with ThreadPoolExecutor(2) as pool:  # the folder's lock is between threads as between the ranks of a run
+        first, second = pool.map(lambda _: open_text(loaded, files, SHARD), range(2))
+    assert max(seen) <= limit + max(whole), "the shard being written comes on top"
+    assert limit - max(whole) < sum(on_disk(folder)) <= limit, "what fits stays"
+    assert first.corpus.counts == second.corpus.counts == text.corpus.counts
+    assert heldout_lengths(second) == held_out
+    assert sum(name.endswith(".train.pieces.npy") for name in written) == len(whole), "each shard is encoded once"
 
 
 def test_a_batch_holds_the_masked_rows(text: PretrainText) -> None:

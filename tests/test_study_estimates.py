@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from mtscale import ds_config
 from mtscale.errors import ConfigError
 from mtscale.study import spec
-from mtscale.study.estimates import Estimator
-from mtscale.study.plan import Size
+from mtscale.study.estimates import Estimate, Estimator
+from mtscale.study.plan import Plan, Size
 from mtscale.training import duration
 from mtscale.training.machine import probe
 from tests.lab import Lab
@@ -41,6 +42,31 @@ def test_a_budget_takes_documents_first_and_epochs_only_then(estimator: Estimato
     shorter, shortest = estimator.fit(estimator.plan(Size(2, 1, 1), workers=1)[1].total, workers=1)
     assert shortest.total < smaller.total
     assert (shorter.size.epochs or 8) < 8
+
+
+def test_a_budget_reduces_what_a_task_is_limited_to(estimator: Estimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of corpora of 1000 documents, of which at most 50 are trained on, a budget takes fewer than 50."""
+    plan, estimate = estimator.plan(Size(), workers=1)
+    names = [task.name for task in estimator._study.tasks]
+    monkeypatch.setattr(estimator, "_documents", dict.fromkeys(names, (1000, 100)))
+    limited = [task.model_copy(update={"train_documents": 50}) for task in estimator._study.tasks]
+    monkeypatch.setattr(estimator, "_study", estimator._study.model_copy(update={"tasks": limited}))
+
+    def taking(size: Size, workers: int) -> tuple[Plan, Estimate]:
+        documents = min(size.documents or 50, 50)
+        return replace(plan, size=size), replace(estimate, total=float((size.epochs or 8) * documents))
+
+    monkeypatch.setattr(estimator, "plan", taking)
+    fewer, _ = estimator.fit(8 * 30.0, workers=1)
+    assert fewer.size.epochs == 8
+    assert fewer.size.documents in range(25, 31)
+
+
+def test_more_workers_than_gpus_are_not_counted(estimator: Estimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimator, "_machine", replace(estimator._machine, accelerator="cuda", gpu_count=2))
+    monkeypatch.setattr(estimator, "_seconds", lambda unit: 100.0)
+    of_two, of_four = (estimator.plan(Size(), workers=workers)[1].total for workers in (2, 4))
+    assert of_two == of_four
 
 
 def test_a_budget_that_nothing_fits_is_refused(estimator: Estimator) -> None:

@@ -142,7 +142,7 @@ def planned(tmp_path: Path) -> tuple[Plan, StudyFolder]:
     _, study = spec.find("table3")
     folder = StudyFolder(tmp_path, "table3")
     plan = planning.make(study.model_copy(update={"seeds": (1,)}), tmp_path, tmp_path)
-    folder.save(plan, tmp_path, {})
+    folder.save(plan, tmp_path, {unit.name: 60.0 for unit in plan.units})
     return plan, folder
 
 
@@ -186,6 +186,22 @@ def test_what_needs_a_failed_unit_is_not_started(tmp_path: Path) -> None:
     assert all(first.name in folder.outcomes()[unit.name].message for unit in rest)
 
 
+def test_a_unit_asked_for_before_its_encoder_is_made_is_refused_and_says_what_is_missing(tmp_path: Path) -> None:
+    plan, folder = planned(tmp_path)
+    first, unit = plan.units[0], replace(plan.units[1], needs=(plan.units[0].name,))
+    plan = Plan(plan.study, plan.size, (first, unit))
+    place = Place({}, folder)
+    told: list[str] = []
+    execution = Execution(folder, plan, [unit], [place], [], lambda _, outcome: told.append(outcome.message))
+    assert execution.run() == EXIT_FAILED
+    assert place.trained == []
+    assert told == [f"not started: it needs {first.name}, which is not finished: train it first"]
+    assert folder.outcomes()[unit.name].code == EXIT_REFUSED
+    make_run(tmp_path, first.name, tasks=first.tasks)
+    assert Execution(folder, plan, [unit], [place], [], lambda unit, outcome: None).run() == EXIT_FINISHED
+    assert place.trained == [unit.name]
+
+
 def test_a_plan_stays_what_it_was_when_the_study_changes(tmp_path: Path) -> None:
     plan, folder = planned(tmp_path)
     folder.require_same(plan.study)
@@ -197,7 +213,8 @@ def test_a_plan_stays_what_it_was_when_the_study_changes(tmp_path: Path) -> None
 
 def test_a_plan_is_not_given_a_size_that_it_was_not_made_with(tmp_path: Path) -> None:
     plan, folder = planned(tmp_path)
-    folder.save(plan, tmp_path, {}, command=["table3", "--seeds", "1,2", "--budget", "60"])
+    seconds = {unit.name: 60.0 for unit in plan.units}
+    folder.save(plan, tmp_path, seconds, command=["table3", "--seeds", "1,2", "--budget", "60"])
     folder.require_sizes({})
     folder.require_sizes({"--budget": "60"})
     with pytest.raises(ConfigError, match=r"planned with --budget 60, not with --budget 90; .*plan --again"):

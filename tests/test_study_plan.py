@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 
+from mtscale import recipe
 from mtscale.errors import ConfigError
 from mtscale.study import plan as planning
 from mtscale.study import spec
 from mtscale.study.plan import Size
+from mtscale.study.store import StudyFolder
 from tests.test_study_spec import STUDY, written
 
 
@@ -64,6 +67,28 @@ def test_names_hold_what_is_trained_and_not_where_it_is_asked_for(tmp_path: Path
     assert {unit.name for unit in part.units} == {unit.name for unit in whole.units}
     assert not {unit.name for unit in smaller.units} & {unit.name for unit in whole.units}
     assert all(table.train_documents == 10 for unit in smaller.units for table in unit.recipe.tasks)
+
+
+def test_a_study_moved_with_its_runs_knows_them(tmp_path: Path) -> None:
+    study = spec.find("sample-all")[1]
+    here, there = (planning.make(study, tmp_path, tmp_path / runs) for runs in ("here", "there"))
+    assert any(unit.needs for unit in here.units)
+    assert [unit.name for unit in here.units] == [unit.name for unit in there.units]
+    assert any(str(tmp_path / "there") in unit.recipe.encoder.name for unit in there.units)
+
+
+def test_a_pretraining_recipe_lies_beside_the_study(tmp_path: Path) -> None:
+    (tmp_path / "pretrain.toml").write_text(recipe.find("sample-pretrain").read_text(encoding="utf-8"))
+    path = written(tmp_path, STUDY.replace('"sample"', '{ pretrain = "pretrain.toml" }'))
+    plan = planning.make(spec.load(path), tmp_path, tmp_path / "runs")
+    assert [unit.beside for unit in plan.units if unit.kind == "pretrain"] == [tmp_path]
+    folder = StudyFolder(tmp_path / "runs", "mine")
+    folder.save(plan, tmp_path, {unit.name: 1.0 for unit in plan.units})
+    assert folder.load()[0] == plan
+    before = (tmp_path / "pretrain.toml").read_text(encoding="utf-8")
+    (tmp_path / "pretrain.toml").write_text(re.sub(r"\nlearning_rate = \S+", "\nlearning_rate = 7e-4", before))
+    with pytest.raises(ConfigError, match=r"a recipe that the study mine names.* has changed since it was planned"):
+        folder.load()
 
 
 PAPER = """

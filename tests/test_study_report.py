@@ -132,14 +132,16 @@ def test_the_graph_tells_gains_from_losses_without_colour(tmp_path: Path) -> Non
         ("c", "a"): None,
     }
     path = tmp_path / "graph.svg"
-    draw_graphs([Relations("demo", ("a", "b", "c"), edges)], path)
+    draw_graphs([Relations("demo", ("a", "b", "c"), edges)], path, "clean")
     drawn = path.read_text(encoding="utf-8")
     dashes = {
         line.split("stroke-dasharray: ")[1].split(";")[0] for line in drawn.splitlines() if "stroke-dasharray" in line
     }
     assert len(dashes) == 2, "dashed and dotted; the third is solid"
     assert all(colour in drawn for colour in ("#1a7f37", "#c22222", "#777777"))
-    draw_graphs([Relations("demo", ("a", "b", "c"), edges)], tmp_path / "again.svg")
+    draw_graphs([Relations("demo", ("a", "b", "c"), edges)], tmp_path / "again.svg", "paper")
+    assert "optimistic" in (tmp_path / "again.svg").read_text(encoding="utf-8")
+    assert "optimistic" not in drawn
 
 
 def test_job_arrays_send_every_unit_once(tmp_path: Path) -> None:
@@ -152,16 +154,20 @@ def test_job_arrays_send_every_unit_once(tmp_path: Path) -> None:
 
 
 def test_job_arrays_pretrain_encoders_first(tmp_path: Path) -> None:
+    """What needs no encoder waits for none, and what needs one is started whatever became of the others."""
     plan, words, printed = sent("sample-table4", tmp_path)
-    first = [str(number) for number, unit in enumerate(plan.units, 1) if unit.kind == "pretrain"]
-    rest = [str(number) for number, unit in enumerate(plan.units, 1) if unit.kind != "pretrain"]
-    assert len(first) == 2
-    assert [word for word in words if word.startswith("--array=")] == [
-        f"--array={','.join(one)}" for one in (first, rest)
+    numbered = [(str(number), unit) for number, unit in enumerate(plan.units, 1)]
+    first = [number for number, unit in numbered if unit.kind == "pretrain"]
+    after = [number for number, unit in numbered if unit.needs]
+    rest = [number for number, unit in numbered if unit.kind != "pretrain" and not unit.needs]
+    assert (len(first), len(after), len(rest)) == (2, 4, 2)
+    assert [word for word in words if word.startswith(("--array=", "--dependency="))] == [
+        f"--array={','.join(first)}",
+        "--dependency=afterany:17",
+        f"--array={','.join(after)}",
+        f"--array={','.join(rest)}",
     ]
-    after = words.index("--dependency=afterok:17")
-    assert words.index(f"--array={','.join(first)}") < after < words.index(f"--array={','.join(rest)}")
-    assert printed == "first: job 17\nrest: job 17\n"
+    assert printed == "first: job 17\nafter: job 17\nrest: job 17\n"
 
 
 def sent(name: str, tmp_path: Path) -> tuple[Plan, list[str], str]:

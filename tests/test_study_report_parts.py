@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from mtscale import names
 from mtscale.checks.check import Checked
 from mtscale.checks.findings import Finding, Severity
+from mtscale.errors import EXIT_STOPPED
 from mtscale.metrics.significance import Comparison
 from mtscale.runs import RunDirectory
-from mtscale.study import affinities, beside_paper, data_check, optimism, provenance, spec, text
+from mtscale.states import State
+from mtscale.study import affinities, beside_paper, data_check, optimism, provenance, report, spec, text
 from mtscale.study import plan as planning
 from mtscale.study.differences import Adjusted, Difference
 from mtscale.study.document import Block, Grid, Paragraph, as_html, as_latex, as_markdown
@@ -148,6 +151,30 @@ def test_the_papers_values_stand_beside_ours_by_its_metrics(tmp_path: Path) -> N
     assert "chooses it on test (optimistic)" in said(blocks)
     assert "The paper, Table 5, row MT-BlueBERT-Fine-Tune clinical: Number for number the row" in said(blocks)
     assert "section 4.3" not in said(blocks), "that is about Table 2"
+
+
+def test_the_average_beside_the_papers_is_of_the_same_tasks(tmp_path: Path) -> None:
+    """Table 6 averages over eight tasks; over the four of Table 3 its model has the average of Table 3."""
+    _, study = spec.find("small-table3")
+    rows = [row.model_copy(update={"paper": "BlueBERT biomedical"}) for row in study.tables["table3"].rows]
+    beside = study.tables["table3"].model_copy(update={"paper": 6, "rows": rows})
+    plan = planning.make(study.model_copy(update={"tables": {"table3": beside}}), tmp_path, tmp_path)
+    (table,) = score_tables(plan, Finished(in_folder(tmp_path)))
+    values = grids(list(beside_paper.blocks(plan, table, tmp_path)))[0]
+    assert "the average of both over these 4 tasks" in values.caption
+    assert values.rows[0][-1] == "- / 0.816"
+
+
+def test_a_failed_unit_is_told_by_its_run_or_its_outcome(tmp_path: Path) -> None:
+    """Who was stopped, resumed and killed has left the outcome of the stop alone, which says nothing."""
+    plan = made(tmp_path, STUDY)
+    unit, folder = plan.units[0], StudyFolder(tmp_path, "mine")
+    stopped = Outcome(unit.name, EXIT_STOPPED, "", 5.0)
+    assert report._why(folder, unit, stopped) == ""
+    assert report._why(folder, unit, replace(stopped, message="no memory\nat step 3")) == "no memory"
+    run = finished(tmp_path, unit)
+    run.write_status(run.status.model_copy(update={"state": State.FAILED, "message": "the disk is full"}))
+    assert report._why(folder, unit, stopped) == "the disk is full"
 
 
 def test_the_papers_model_of_a_row_must_be_in_its_table(tmp_path: Path) -> None:

@@ -102,7 +102,10 @@ class TextCorpus:
     def __init__(
         self, shards: Sequence[tuple[Stretch, ...]], encoding: TextEncoding, folder: Path, largest: float
     ) -> None:
-        """``folder`` is the private cache, ``largest`` the bytes of encoded training rows that may lie there."""
+        """``folder`` is the private cache, ``largest`` the bytes of encoded training rows that may lie there.
+
+        The shard being encoded comes on top for as long as it is written, and the one just asked for always stays.
+        """
         self.encoding = encoding
         self._shards = shards
         self._folder = folder
@@ -161,7 +164,10 @@ class TextCorpus:
         return TextCounts(**json.loads(path.read_text(encoding="utf-8")))
 
     def _encode(self, number: int) -> None:
-        """Encode a shard. Its counts are written last: where they are, all of it has been there."""
+        """Encode a shard, within the limit on disk; for whoever holds the folder's lock.
+
+        Its counts are written last: where they are, all of it has been there.
+        """
         builders: dict[Part, _Builder] = {
             part: _Builder(self._continues(), self.encoding.max_pieces - 2) for part in ("train", "heldout")
         }
@@ -175,6 +181,8 @@ class TextCorpus:
                 _save(path, column)
         train, heldout = builders["train"], builders["heldout"]
         _save(self._path(number, "unigrams.npy"), train.unigrams(self._vocabulary_size))
+        # Here and not only where rows are read: all shards are encoded for their counts before any is trained on.
+        self._drop(self._files(number, "train")[0])
         found = TextCounts(train.documents, heldout.documents, train.rows, heldout.rows, train.pieces, heldout.pieces)
         write_atomically(self._path(number, "json"), json.dumps(asdict(found)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from mtscale import names
 from mtscale.runs import RunDirectory, is_finished
 from mtscale.study import text
 from mtscale.study.document import Block, Grid, Paragraph
+from mtscale.study.paper_numbers import Table as PaperTable
 from mtscale.study.paper_numbers import paper_numbers
 from mtscale.study.plan import Cell, Plan
 from mtscale.study.tables import Score, ScoreTable, average
@@ -35,15 +37,19 @@ def blocks(plan: Plan, table: ScoreTable, runs: Path) -> Iterator[Block]:
     models = {row.label: row.paper or row.label for row in plan.study.tables[table.key].rows}
     shown = {label: model for label, model in models.items() if model in printed.models}
     tasks = [task for task in table.tasks if task in printed.tasks]
-    columns = (*tasks, None)
+    if not tasks:
+        return
     ours = {label: _scores(plan, table, label, tasks, runs) for label in shown}
-    theirs = {label: {task: printed.cell(shown[label], task).value for task in columns} for label in shown}
+    theirs = {label: _theirs(printed, shown[label], tasks) for label in shown}
     header = ("model", *tasks, "average")
     rows = [(_called(label, shown), *_side_by_side(ours[label], theirs[label])) for label in shown]
     caption = f"Beside Table {table.paper} of the paper ({printed.caption.rstrip('.')}): ours / the paper's"
+    if len(tasks) < len(printed.tasks):
+        caption += f", the average of both over these {len(tasks)} tasks"
+    caption += text.optimism(table.protocol)
     yield _turned(Grid(caption, header, tuple(rows), f"{table.key}-paper"), table)
     if table.baseline in shown and len(shown) > 1:
-        yield _turned(_gains(table.key, table.baseline, header, shown, ours, theirs), table)
+        yield _turned(_gains(table, table.baseline, header, shown, ours, theirs), table)
     yield Paragraph(CAUTION)
     yield from map(Paragraph, _notes(table.paper))
 
@@ -91,8 +97,15 @@ def _side_by_side(ours: Ours, theirs: Theirs, spelling: str = ".3f") -> list[str
     return cells
 
 
+def _theirs(printed: PaperTable, model: str, tasks: list[str]) -> Theirs:
+    """A row as printed; of the average the mean of the tasks that are shared, where these are not all."""
+    cells: dict[str | None, float] = {task: printed.cell(model, task).value for task in tasks}
+    whole = len(tasks) == len(printed.tasks)
+    return {**cells, None: printed.cell(model, None).value if whole else statistics.fmean(cells.values())}
+
+
 def _gains(
-    key: str,
+    table: ScoreTable,
     baseline: str,
     header: tuple[str, ...],
     shown: Mapping[str, str],
@@ -107,7 +120,7 @@ def _gains(
             printed = {task: 100 * (value - theirs[baseline][task]) for task, value in theirs[label].items()}
             rows.append((_called(label, shown), *_side_by_side(gained, printed, "+.1f")))
     caption = f"Points over {_called(baseline, shown)}: ours / the paper's"
-    return Grid(caption, header, tuple(rows), f"{key}-paper-gains")
+    return Grid(caption + text.optimism(table.protocol), header, tuple(rows), f"{table.key}-paper-gains")
 
 
 def _points(value: float | None, baseline: float | None) -> float | None:

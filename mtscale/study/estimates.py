@@ -67,7 +67,8 @@ class Estimator:
         seconds = {unit.name: self._seconds(unit) for unit in made.units}
         # GPUs add up. Workers of one thread each share the cores, but without what one of several threads loses.
         shared = 1.0 if workers == 1 else 1 / duration.SCALING
-        at_once = workers if self._machine.accelerator == "cuda" else shared
+        gpus = min(workers, max(1, self._machine.gpu_count))  # one place each, however many workers are asked for
+        at_once = gpus if self._machine.accelerator == "cuda" else shared
         total = sum(seconds.values()) / at_once + duration.START_SECONDS
         return made, Estimate(seconds, total, sum(map(self._disk, made.units)) + workers * self._state(made))
 
@@ -80,7 +81,8 @@ class Estimator:
         whole, estimate = self.plan(Size(), workers)
         if estimate.total <= budget_seconds:
             return whole, estimate
-        most = max((train for train, _ in self._documents.values()), default=1)
+        limits = {table.name: table.train_documents for table in self._study.tasks}
+        most = max((min(train, limits[name] or train) for name, (train, _) in self._documents.items()), default=1)
         for refine, finetune in _fewer_epochs(*_epochs(whole)):
             found = self._most_documents(refine, finetune, most, budget_seconds, workers)
             if found is not None:
@@ -182,7 +184,8 @@ class Estimator:
         source = self._study.encoders[unit.encoder]
         assert isinstance(source, EncoderSource)
         if source.pretrain not in self._pretraining:
-            command = [sys.executable, "-m", "mtscale.cli", "train", "--recipe", source.pretrain, "--dry-run", "--json"]
+            found = str(planning.pretraining_recipe(source, self._folder))
+            command = [sys.executable, "-m", "mtscale.cli", "train", "--recipe", found, "--dry-run", "--json"]
             command += [] if self._data_root is None else ["--data", str(self._data_root)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:

@@ -173,26 +173,26 @@ class Execution:
         with self._changed:
             while self._left and not self._asked:
                 for unit in self._left:
-                    if not any(name in self._failed for name in unit.needs) and not self._waits(unit):
+                    if all(self._is_made(name) for name in unit.needs):
                         self._left.remove(unit)
                         self._busy.add(unit.name)
                         return unit
                 self._give_up_on_orphans()
-                if not self._busy:
-                    return None
                 self._changed.wait(LOOK_EVERY_SECONDS)
             return None
 
-    def _waits(self, unit: Unit) -> bool:
-        return any(self._folder.state_of(self._units[name]) != "finished" for name in unit.needs)
+    def _is_made(self, name: str) -> bool:
+        return self._folder.state_of(self._units[name]) == "finished"
 
     def _give_up_on_orphans(self) -> None:
-        """Units whose encoder could not be made."""
+        """Units whose encoder could not be made, or that nobody makes here: one unit was asked for by itself."""
         for unit in list(self._left):
-            broken = [name for name in unit.needs if name in self._failed]
-            if broken:
+            coming = self._busy.union(other.name for other in self._left)
+            missing = [name for name in unit.needs if name not in coming and not self._is_made(name)]
+            if missing:
                 self._left.remove(unit)
-                outcome = Outcome(unit.name, EXIT_REFUSED, f"not started: it needs {broken[0]}, which failed", 0.0)
+                how = "failed" if missing[0] in self._failed else "is not finished: train it first"
+                outcome = Outcome(unit.name, EXIT_REFUSED, f"not started: it needs {missing[0]}, which {how}", 0.0)
                 self._failed[unit.name] = outcome.message
                 self._folder.add(outcome)
                 self._told(unit, outcome)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtscale import names
 from mtscale.study import drawing
 from mtscale.study.differences import Adjusted
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 RULE = (
     "An edge from s to t shows what training with s does to the test score of t, in points against t trained alone: "
     "green and solid where the interval, adjusted for all edges of the figure, lies above 0; red and dashed where it "
-    "lies below; grey and dotted else."
+    "lies below; grey and dotted else, and always where fewer than 10 clusters were tested."
 )
 _COLOURS = {"gain": "#1a7f37", "loss": "#c22222", "unclear": "#777777"}
 # No colour is the only signal.
@@ -42,8 +43,8 @@ class Relations:
     gains: Mapping[tuple[str, str], Adjusted | None]
 
 
-def draw_graphs(groups: Sequence[Relations], path: Path) -> None:
-    """Draw the graphs side by side, a PNG or SVG by the name's end.
+def draw_graphs(groups: Sequence[Relations], path: Path, protocol: str) -> None:
+    """Draw the graphs side by side, a PNG or SVG by the name's end; what is optimistic says so.
 
     Raises:
         OSError: ``path`` cannot be written.
@@ -55,6 +56,8 @@ def draw_graphs(groups: Sequence[Relations], path: Path) -> None:
     for number, group in enumerate(groups, start=1):
         axes = figure.add_subplot(1, len(groups), number)
         _draw(axes, group)
+    if names.chosen_on(protocol) == "test":
+        figure.suptitle(names.OPTIMISTIC, size=10)
     drawing.save(figure, path)
 
 

@@ -97,6 +97,16 @@ class Plan:
     edges: tuple[Edge, ...] = ()
 
 
+def pretraining_recipe(source: EncoderSource, folder: Path) -> Path:
+    """The recipe that makes an encoder: a file beside the study, or as ``recipe.find`` finds it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    beside = folder / source.pretrain
+    return beside if beside.is_file() else recipe.find(source.pretrain)
+
+
 def make(study: Study, folder: Path, runs: Path, size: Size = Size()) -> Plan:
     """The plan of a study whose file lies in ``folder``, with its runs under ``runs``.
 
@@ -201,7 +211,7 @@ class _Planner:
         made = {}
         for name, source in self._study.encoders.items():
             if isinstance(source, EncoderSource) and name in used:
-                path = recipe.find(source.pretrain)
+                path = pretraining_recipe(source, self._folder)
                 loaded = recipe.load(path)
                 if loaded.stages != ("pretrain",):
                     raise ConfigError(f"encoders.{name}: {path} has stages other than ['pretrain']; name one that has")
@@ -219,13 +229,15 @@ class _Planner:
             before = pretraining[wanted.encoder].name
             encoder, needs = str(encoder_folder(self._runs / before)), (before,)
         made = self._recipe(wanted, encoder)
+        # Named by the encoder's training and not by its place, so that a study may be moved with its runs.
+        hashed = self._recipe(wanted, needs[0]) if needs else made
         called = [
             wanted.kind,
             wanted.called,
             wanted.encoder,
             *([] if wanted.protocol == "clean" else [wanted.protocol]),
         ]
-        name = "-".join([*called, made.hash()[:8], f"seed{seed}"])
+        name = "-".join([*called, hashed.hash()[:8], f"seed{seed}"])
         return Unit(name, wanted.kind, wanted.encoder, wanted.tasks, seed, made, self._folder.resolve(), needs)
 
     def _recipe(self, wanted: _Wanted, encoder: str) -> Recipe:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mtscale import names
 from mtscale.durations import duration_text
-from mtscale.errors import EXIT_FINISHED, ConfigError, MtscaleError
+from mtscale.errors import ConfigError, MtscaleError
 from mtscale.inputs.private import file_hash
 from mtscale.model.encoder import WEIGHT_FILES, locate
 from mtscale.run_summary import perplexities
 from mtscale.runs import RunDirectory, RunRecord, is_finished
+from mtscale.study import store
 from mtscale.study.document import Block, Grid, Heading, Lines, Paragraph
 from mtscale.study.plan import Plan
 from mtscale.study.store import Outcome, StudyFolder
@@ -21,6 +24,12 @@ from mtscale.training import looks
 
 # Options that say where things lie on this machine.
 PLACES = ("--runs", "--data")
+
+# An attempt is written down a little after its end, and clocks are set.
+SLACK_SECONDS = 60.0
+
+# When it ended, and how.
+_Attempt = tuple[float, Outcome]
 
 
 def blocks(plan: Plan, folder: StudyFolder) -> Iterator[Block]:
@@ -131,28 +140,66 @@ def _weights_hash(name: str) -> str:
 
 
 def _runs(plan: Plan, folder: StudyFolder, records: Mapping[str, RunRecord]) -> Iterator[Block]:
-    attempts = folder.attempts()
-    took = {one.unit: one.seconds for _, one in attempts if one.code == EXIT_FINISHED}
+    attempts = _attempts(folder)
+    # Only of what is finished: what else was tried has made no run that the report rests on.
+    finished = [unit for unit in plan.units if all(name in records for name in unit.runs)]
+    known = {
+        unit.name: attempts.get(unit.name, [])
+        for unit in finished
+        if all(_covered(attempts.get(unit.name, []), records[name].created, folder.runs / name) for name in unit.runs)
+    }
+    took = {unit.name: "not known" for unit in finished}
+    took |= {name: duration_text(_wall_seconds(own)) for name, own in known.items()}
     rows = []
     for unit in plan.units:
-        known = [records[name] for name in unit.runs if name in records]
-        hashes = sorted({value for record in known for value in record.data_hashes.values()})
-        seconds = duration_text(took[unit.name]) if unit.name in took else "-"
-        recipe_hash = known[0].recipe_hash if known else "-"
-        rows.append((unit.name, ", ".join(record.id for record in known), recipe_hash, " ".join(hashes), seconds))
+        of_unit = [records[name] for name in unit.runs if name in records]
+        hashes = sorted({value for record in of_unit for value in record.data_hashes.values()})
+        recipe_hash, ids = of_unit[0].recipe_hash if of_unit else "-", ", ".join(record.id for record in of_unit)
+        rows.append((unit.name, ids, recipe_hash, " ".join(hashes), took.get(unit.name, "-")))
     yield Heading("Runs", 3)
-    own = {unit.name for unit in plan.units}
-    spent = [(time, one) for time, one in attempts if one.unit in own]
-    hours = sum(one.seconds for _, one in spent) / 3600
-    yield Paragraph(
-        f"{len(records)} runs in {len(rows)} units took {hours:.2f} hours of work, several at once: "
-        f"{_wall_seconds(spent) / 3600:.2f} hours by the clock."
-    )
+    runs = sum(len(unit.runs) for unit in finished)
+    yield Paragraph(_hours_text(runs, len(finished), list(known.values())))
     header = ("unit", "runs", "recipe", "data", "took")
     yield Grid("Units with the hashes of their recipes and data", header, tuple(rows), words=True, folded=True)
 
 
-def _wall_seconds(attempts: Sequence[tuple[float, Outcome]]) -> float:
+def _hours_text(runs: int, units: int, known: Sequence[Sequence[_Attempt]]) -> str:
+    """What finished units took, by the attempts of each unit whose hours are known."""
+    if not units:
+        return "No unit is finished."
+    text, unknown = f"{runs} runs in {units} units", units - len(known)
+    if unknown:
+        text += f". The hours of {unknown} of them are not known: trained elsewhere, or cut off without a record"
+    if not known:
+        return f"{text}."
+    text += f". The other {len(known)}" if unknown else ""
+    hours = sum(map(_wall_seconds, known)) / 3600
+    clock = _wall_seconds([one for attempts in known for one in attempts]) / 3600
+    return f"{text} took {hours:.2f} hours of work, several at once: {clock:.2f} hours by the clock."
+
+
+def _attempts(folder: StudyFolder) -> Mapping[str, Sequence[_Attempt]]:
+    """All that is written down of each unit: studies of one folder share units, which the first of them has trained."""
+    found: dict[str, list[_Attempt]] = defaultdict(list)
+    for study in store.planned(folder.runs):
+        for time, one in StudyFolder(folder.runs, study).attempts():
+            found[one.unit].append((time, one))
+    return found
+
+
+def _covered(attempts: Sequence[_Attempt], created: float, run: Path) -> bool:
+    """Whether all that a run has recorded falls into the attempts, so that none was cut off or made elsewhere."""
+    times = [created]
+    with contextlib.suppress(FileNotFoundError):
+        # Not by RunDirectory.events: what a resume took back was work, too.
+        for line in (run / "events.jsonl").read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                times.append(float(json.loads(line)["time"]))
+    spans = [(end - one.seconds - SLACK_SECONDS, end + SLACK_SECONDS) for end, one in attempts]
+    return all(any(start <= time <= end for start, end in spans) for time in times)
+
+
+def _wall_seconds(attempts: Sequence[_Attempt]) -> float:
     """The time in which at least one unit was trained."""
     total, until = 0.0, 0.0
     for start, end in sorted((time - one.seconds, time) for time, one in attempts):

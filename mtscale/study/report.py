@@ -17,13 +17,15 @@ from mtscale.corpora.example import SPLITS
 from mtscale.corpora.stats import PAPER_DIFFERENCES, PAPER_TABLE_1, UNITS, split_stats
 from mtscale.errors import ConfigError, MtscaleError
 from mtscale.metrics.significance import CONDITIONAL, FEW_SEEDS
+from mtscale.runs import RunDirectory
+from mtscale.states import State
 from mtscale.study import affinities, beside_paper, curves, data_check, figure, optimism, provenance, text
 from mtscale.study.differences import RULE
 from mtscale.study.document import Block, Grid, Heading, Paragraph, Picture, as_html, as_latex, as_markdown
 from mtscale.study.gains import Gains
-from mtscale.study.plan import Plan, size_text
+from mtscale.study.plan import Plan, Unit, size_text
 from mtscale.study.spec import CORPORA, FIGURE
-from mtscale.study.store import StudyFolder
+from mtscale.study.store import Outcome, StudyFolder
 from mtscale.study.tables import Finished, ScoreTable, in_folder, score_tables
 
 
@@ -97,12 +99,20 @@ def _summary(place: _Place) -> Iterator[Block]:
             yield Paragraph(f"Protocol {protocol} is {names.OPTIMISTIC}. Its scores are too high.")
     outcomes = folder.outcomes()
     broken = [
-        (unit.name, outcomes[unit.name].message.splitlines()[0] if unit.name in outcomes else "")
+        (unit.name, _why(folder, unit, outcomes.get(unit.name)))
         for unit, state in zip(plan.units, states, strict=True)
         if state == "failed"
     ]
     if broken:
         yield Grid("Units that failed", ("unit", "why"), tuple(broken), words=True)
+
+
+def _why(folder: StudyFolder, unit: Unit, outcome: Outcome | None) -> str:
+    """What went wrong: a run's own word first, since who was killed has left no outcome of this attempt."""
+    statuses = [RunDirectory(folder.runs / name) for name in unit.runs if (folder.runs / name).is_dir()]
+    said = [run.status.message or run.state() for run in statuses if run.state() in {State.FAILED, State.LOST}]
+    said += [outcome.message] if outcome else []
+    return next((line for text_ in said for line in text_.splitlines() if line.strip()), "")
 
 
 def _reading(plan: Plan) -> Iterator[Block]:
@@ -176,12 +186,12 @@ def _figure(place: _Place, gains: Gains) -> Iterator[Block]:
         yield Paragraph(f"Not compared: {error}.")
         return
     for kind in ("png", "svg"):
-        figure.draw_graphs(groups, place.out / f"{FIGURE}.{kind}")
+        figure.draw_graphs(groups, place.out / f"{FIGURE}.{kind}", study.protocol)
     svg = (place.out / f"{FIGURE}.svg").read_text(encoding="utf-8")
     yield Picture(study.figure.title, f"{FIGURE}.png", svg)
     yield Paragraph(figure.RULE)
     for group in groups:
-        yield text.matrix(group)
+        yield text.matrix(group, study.protocol)
     known = [gain for group in groups for gain in group.gains.values() if gain is not None]
     yield Paragraph(text.verdicts(known))
     yield from affinities.blocks(place.plan, place.folder.runs, groups)

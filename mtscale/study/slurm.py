@@ -1,4 +1,4 @@
-"""A study as job arrays for SLURM: encoders that must be made first, then everything else."""
+"""A study as job arrays for SLURM: encoders that must be made first, what needs them, and everything else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def job_arrays(plan: Plan, seconds: Mapping[str, float], folder: StudyFolder, py
     """
     numbered = [(number, unit) for number, unit in enumerate(plan.units, 1) if folder.state_of(unit) != "finished"]
     first = [(number, unit) for number, unit in numbered if unit.kind == "pretrain"]
-    rest = [(number, unit) for number, unit in numbered if unit.kind != "pretrain"]
+    made = {unit.name for _, unit in first}
+    after = [(number, unit) for number, unit in numbered if made.intersection(unit.needs)]
+    rest = [one for one in numbered if one not in first and one not in after]
     command = " ".join(map(shlex.quote, [python, "-m", "mtscale.cli", "study", "run", *words]))
     lines = [
         "#!/bin/sh",
@@ -32,16 +34,17 @@ def job_arrays(plan: Plan, seconds: Mapping[str, float], folder: StudyFolder, py
         f"LOGS={shlex.quote(str(folder.path))}/slurm-%A-%a.log",
         f"COMMAND={shlex.quote(command)}",
     ]
-    after = ""
-    for name, units in (("FIRST", first), ("REST", rest)):
+    # With afterok one pretraining that fails would leave all that waits pending for ever. With afterany a unit whose
+    # encoder is missing is refused, and the others are trained.
+    dependency = "--dependency=afterany:$FIRST "
+    for name, units, options in (("FIRST", first, ""), ("AFTER", after, dependency), ("REST", rest, "")):
         if not units:
             continue
         minutes = max(LEAST_MINUTES, ceil(TIME_FACTOR * max(seconds[unit.name] for _, unit in units) / 60))
         array = ",".join(str(number) for number, _ in units)
         lines.append(
-            f'{name}=$(sbatch --parsable $OPTIONS {after}--time={minutes} --array={array} --output="$LOGS" '
+            f'{name}=$(sbatch --parsable $OPTIONS {options}--time={minutes} --array={array} --output="$LOGS" '
             '--wrap="$COMMAND --unit \\$SLURM_ARRAY_TASK_ID")'
         )
         lines.append(f'echo "{name.lower()}: job $%s"' % name)
-        after = "--dependency=afterok:$FIRST "
     return "\n".join(lines) + "\n"

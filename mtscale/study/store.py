@@ -121,7 +121,13 @@ class StudyFolder:
             raise ConfigError(
                 f"{self.path / PLAN}: not a plan ({type(error).__name__}); `mtscale study plan --again` makes it anew"
             ) from None
-        return planning.make(study, folder, self.runs, size), seconds
+        plan = planning.make(study, folder, self.runs, size)
+        if {unit.name for unit in plan.units} - seconds.keys():
+            raise ConfigError(
+                f"{self.path / PLAN}: a recipe that the study {self.name} names, or a default of recipes, has changed "
+                "since it was planned; `mtscale study plan --again` plans it anew (finished runs that fit are kept)"
+            )
+        return plan, seconds
 
     def planned_by(self) -> tuple[list[str], str]:
         """The words after ``mtscale study plan`` that made the plan, and the machine; empty if nothing was kept.

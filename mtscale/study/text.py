@@ -30,13 +30,13 @@ def scores(table: ScoreTable) -> Grid:
     rows.append(["floor", *floors, MISSING])
     seeds = max((score.wanted for row in table.rows for score in row.scores.values() if score), default=0)
     caption = f"{table.title}: test, mean and standard deviation over {seeds} seed{'s' if seeds != 1 else ''}"
-    grid = Grid(caption + _optimism(table), tuple(header), tuple(map(tuple, rows)), table.key)
+    grid = Grid(caption + optimism(table.protocol), tuple(header), tuple(map(tuple, rows)), table.key)
     return turned(grid, "task") if table.turned else grid
 
 
-def _optimism(table: ScoreTable) -> str:
-    """What every caption of such a table says."""
-    return f" ({names.OPTIMISTIC})" if names.chosen_on(table.protocol) == "test" else ""
+def optimism(protocol: str) -> str:
+    """What every caption of scores chosen on test says."""
+    return f" ({names.OPTIMISTIC})" if names.chosen_on(protocol) == "test" else ""
 
 
 def _score(score: Score | None, floor: float | None = None) -> str:
@@ -63,7 +63,10 @@ def gains(table: ScoreTable, found: TableGains) -> Grid:
             rows.append([row.label, *map(gain, own), _mean_gain(own)])
     caption = f"{table.title}: points over {found.baseline}, adjusted 95% interval, adjusted p"
     grid = Grid(
-        caption + _optimism(table), ("model", *table.tasks, "average"), tuple(map(tuple, rows)), f"{table.key}-gains"
+        caption + optimism(table.protocol),
+        ("model", *table.tasks, "average"),
+        tuple(map(tuple, rows)),
+        f"{table.key}-gains",
     )
     return turned(grid, "task") if table.turned else grid
 
@@ -103,11 +106,12 @@ def _mean_gain(found: Sequence[Adjusted | None]) -> str:
     return points(statistics.fmean(differences)) if len(differences) == len(found) else MISSING
 
 
-def matrix(group: Relations) -> Grid:
+def matrix(group: Relations, protocol: str) -> Grid:
     """The figure in numbers: a row trains with the column's task, which gains or loses."""
     rows = [
         (source, *("" if source == target else gain(group.gains.get((source, target))) for target in group.tasks))
         for source in group.tasks
     ]
     caption = f"{group.domain}: what training with the row's task does to the column's, in points, adjusted"
+    caption += optimism(protocol)
     return Grid(caption, ("with", *group.tasks), tuple(rows), f"figure2-{group.domain}")
