@@ -7,8 +7,8 @@ import json
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mtscale import ds_config
@@ -186,8 +186,16 @@ def _plan(options: argparse.Namespace) -> int:
     return EXIT_FINISHED
 
 
+def _took(folder: StudyFolder) -> Mapping[str, float]:
+    """The seconds of each unit in all attempts that are written down."""
+    total: dict[str, float] = defaultdict(float)
+    for _, one in folder.attempts():
+        total[one.unit] += one.seconds
+    return total
+
+
 def _as_json(plan: Plan, seconds: dict[str, float], folder: StudyFolder) -> dict[str, object]:
-    outcomes = folder.outcomes()
+    outcomes, took = folder.outcomes(), _took(folder)
     units = []
     for unit in plan.units:
         ended = outcomes.get(unit.name)
@@ -203,7 +211,7 @@ def _as_json(plan: Plan, seconds: dict[str, float], folder: StudyFolder) -> dict
                 "needs": unit.needs,
                 "state": folder.state_of(unit),
                 "seconds": seconds[unit.name],
-                "took": ended.seconds if ended and ended.code == EXIT_FINISHED else None,
+                "took": took[unit.name] if ended and ended.code == EXIT_FINISHED else None,
                 "message": ended.message if ended else "",
             }
         )
@@ -286,11 +294,11 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_as_json(plan, seconds, folder), indent=2))
         return EXIT_FINISHED
-    outcomes = folder.outcomes()
+    outcomes, spent = folder.outcomes(), _took(folder)
     rows = []
     for unit in plan.units:
         state, ended = folder.state_of(unit), outcomes.get(unit.name)
-        took = duration_text(ended.seconds) if ended and ended.code == EXIT_FINISHED else "-"
+        took = duration_text(spent[unit.name]) if ended and ended.code == EXIT_FINISHED else "-"
         why = ended.message.splitlines()[0] if ended and ended.message and state in {"failed", "stopped"} else ""
         rows.append([unit.name, state, duration_text(seconds[unit.name]), took, why])
     print(table(["unit", "state", "est.", "took", ""], rows))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from mtscale.errors import EXIT_STOPPED
 from mtscale.study import plan as planning
 from mtscale.study import provenance, spec
 from mtscale.study.document import Grid, Paragraph
 from mtscale.study.plan import Plan
 from mtscale.study.store import Outcome, StudyFolder
+from mtscale.study_commands import _as_json
 from tests.noisy import run_with_predictions
 from tests.test_study_spec import STUDY, written
 
@@ -103,3 +106,12 @@ def test_what_is_not_finished_is_in_no_number(tmp_path: Path) -> None:
     plan, folder = planned(tmp_path)
     ended(folder, plan.units[0].name, 9, 9, code=4)
     assert told(plan, folder) == ("No unit is finished.", {})
+
+
+def test_status_counts_all_attempts_of_a_unit(tmp_path: Path) -> None:
+    plan, folder = planned(tmp_path)
+    name = trained(plan, folder, 0, {0.5: "train", 9.5: "train"})
+    ended(folder, name, 9.0, 9.0, code=EXIT_STOPPED)
+    ended(folder, name, 10.0, 1.0)
+    took = [unit["took"] for unit in _as_json(plan, defaultdict(float), folder)["units"]]  # type: ignore[attr-defined]
+    assert took == [36_000.0, *[None] * (len(plan.units) - 1)]
