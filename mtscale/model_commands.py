@@ -171,9 +171,9 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _tell_summary(summary: Summary, folder: OutputFolder, predictor: Predictor, *, sealed: bool) -> None:
-    before = f", {summary.passed_over} done before" if summary.passed_over else ""
     from mtscale.serving.annotate import MOST_PAIRS
 
+    before = f", {summary.passed_over} done before" if summary.passed_over else ""
     lines = [f"{folder.path}: predictions on {summary.units} units of {summary.inputs} inputs{before}"]
     counts = predictor.counts
     if counts.truncated_examples or counts.sentences_cut:

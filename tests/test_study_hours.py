@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mtscale.errors import EXIT_STOPPED
 from mtscale.study import plan as planning
@@ -113,5 +114,5 @@ def test_status_counts_all_attempts_of_a_unit(tmp_path: Path) -> None:
     name = trained(plan, folder, 0, {0.5: "train", 9.5: "train"})
     ended(folder, name, 9.0, 9.0, code=EXIT_STOPPED)
     ended(folder, name, 10.0, 1.0)
-    took = [unit["took"] for unit in _as_json(plan, defaultdict(float), folder)["units"]]  # type: ignore[attr-defined]
-    assert took == [36_000.0, *[None] * (len(plan.units) - 1)]
+    units: Any = _as_json(plan, defaultdict(float), folder)["units"]
+    assert [unit["took"] for unit in units] == [36_000.0, *[None] * (len(plan.units) - 1)]

@@ -109,8 +109,8 @@ def _summary(place: _Place) -> Iterator[Block]:
 
 def _why(folder: StudyFolder, unit: Unit, outcome: Outcome | None) -> str:
     """What went wrong: a run's own word first, since who was killed has left no outcome of this attempt."""
-    statuses = [RunDirectory(folder.runs / name) for name in unit.runs if (folder.runs / name).is_dir()]
-    said = [run.status.message or run.state() for run in statuses if run.state() in {State.FAILED, State.LOST}]
+    runs = [RunDirectory(folder.runs / name) for name in unit.runs if (folder.runs / name).is_dir()]
+    said = [run.status.message or run.state() for run in runs if run.state() in {State.FAILED, State.LOST}]
     said += [outcome.message] if outcome else []
     return next((line for text_ in said for line in text_.splitlines() if line.strip()), "")
 
